@@ -1,0 +1,138 @@
+"""Receipts: what an apply did, kept on disk, one JSON file a run."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from ..errors import InputError, RemediatorError
+from ..model import FORMAT_VERSION, Finding, HostId, Model
+from ..plan.model import HostPlan
+from ..plan.playbook import STATE
+
+KEEP: Final = 100  # receipts; older ones are removed
+
+
+class HostReceipt(Model, frozen=True):
+    """What happened on one host: findings that a fresh look confirmed, that await activation, that stayed.
+
+    `documents` are the touched resources as they were afterwards, by kind; `files` the SHA-256 of edited
+    files; `left` says what a rollback did not touch, and why.
+    """
+
+    host: HostId
+    ok: bool
+    fixed: tuple[Finding, ...] = ()
+    pending: tuple[Finding, ...] = ()
+    failed: tuple[Finding, ...] = ()
+    changed: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    documents: dict[str, dict[str, Any]] = {}
+    files: dict[str, str] = {}
+
+
+class Receipt(Model, frozen=True):
+    """One run: its plan's digest and hosts' plans (for rolling back), and what became of them."""
+
+    run: str
+    kind: str
+    started_at: str
+    finished_at: str
+    plan: str
+    baseline: str
+    hosts: tuple[HostReceipt, ...]
+    plans: tuple[HostPlan, ...]
+    undoes: str = ""
+    format_version: int = FORMAT_VERSION
+
+    @property
+    def ok(self) -> bool:
+        return all(one.ok for one in self.hosts)
+
+
+def folder(root: str = "/") -> Path:
+    """Where receipts of a host or file tree are: in REMEDIATOR_STATE, else below its root.
+
+    Someone without write access to the host's own directory has one in their home.
+    """
+    if given := os.environ.get("REMEDIATOR_STATE"):
+        return Path(given)
+    if root == "/" and os.geteuid() != 0:
+        return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "remediator"
+    return Path(root) / STATE.lstrip("/")
+
+
+def _prepare(where: Path) -> Path:
+    runs = where / "runs"
+    try:
+        runs.mkdir(parents=True, exist_ok=True, mode=0o700)
+        info = where.lstat()
+    except OSError as error:
+        raise RemediatorError(
+            f"{where}: {(error.strerror or str(error)).lower()}",
+            "set REMEDIATOR_STATE to a directory of yours",
+        ) from error
+    if info.st_uid != os.geteuid() or info.st_mode & 0o022:
+        raise RemediatorError(f"{where}: is not yours alone to write", "chown it to you, and chmod 0700")
+    return runs
+
+
+def write(where: Path, receipt: Receipt) -> Path:
+    """Keep a receipt (0600, written whole or not at all), and remove the oldest beyond KEEP."""
+    runs = _prepare(where)
+    path = runs / f"{receipt.run}.json"
+    descriptor, name = tempfile.mkstemp(dir=runs, prefix=".", suffix=".new")
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(msgspec.json.format(msgspec.json.encode(receipt), indent=1) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    Path(name).replace(path)
+    for old in _paths(where)[:-KEEP]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def _paths(where: Path) -> list[Path]:
+    runs = where / "runs"
+    if not runs.is_dir():
+        return []
+    return sorted(one for one in runs.iterdir() if re.fullmatch(r"\d{8}T\d{6}Z-[0-9a-f]{8}\.json", one.name))
+
+
+def _read(path: Path) -> Receipt:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Receipt)
+    except OSError as error:
+        raise InputError(f"{path}: {(error.strerror or str(error)).lower()}") from error
+    except msgspec.DecodeError as error:
+        raise InputError(
+            f"{path}: not a receipt: {error}", "move it away; the other receipts are not touched"
+        ) from error
+
+
+def history(where: Path) -> list[Receipt]:
+    """All receipts, the oldest first."""
+    return [_read(path) for path in _paths(where)]
+
+
+def last(where: Path) -> Receipt | None:
+    """The newest receipt, or None."""
+    paths = _paths(where)
+    return _read(paths[-1]) if paths else None
+
+
+def find(where: Path, run: str) -> Receipt:
+    """The receipt of a run, named by its id or the beginning of it; raises InputError where there is not one."""
+    named = [path for path in _paths(where) if path.name.startswith(run)] if run else []
+    if len(named) != 1:
+        known = ", ".join(path.stem for path in _paths(where)[-5:]) or "none yet"
+        raise InputError(
+            f"run '{run}': {'several are named so' if named else 'there is none'}", f"the last runs: {known}"
+        )
+    return _read(named[0])

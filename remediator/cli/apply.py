@@ -1,0 +1,80 @@
+"""Make the changes of a saved plan, look again, and keep a receipt. With --dry-run nothing is changed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from . import common
+
+HELP = "make the changes of a saved plan"
+EXAMPLE = "remediator apply plan.json --dry-run"
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("plan", type=Path, help="a plan that `remediator plan -o` wrote")
+    parser.add_argument("--dry-run", action="store_true", help="run the same playbook with --check --diff")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    common.baseline_argument(parser)
+    common.format_argument(parser)
+
+
+def _agreed(count: int) -> bool:
+    from ..errors import ApplyError
+
+    if not sys.stdin.isatty():
+        raise ApplyError("there is no terminal to ask on", "--yes goes ahead without asking")
+    answer = input(f"Make these {count} changes? Only 'yes' is taken for a yes: ")
+    return answer.strip() == "yes"
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from datetime import UTC, datetime
+
+    import msgspec
+
+    from ..apply import apply, receipts
+    from ..baseline import load_baseline
+    from ..errors import PlanRefusedError
+    from ..patch import digest
+    from ..plan import saved
+    from ..report import text
+
+    plan = saved.load(arguments.plan)
+    baseline = load_baseline(arguments.baseline if arguments.baseline != "cis-docker" else plan.baseline)
+    if digest(msgspec.to_builtins(baseline)) != plan.baseline_digest:
+        raise PlanRefusedError(
+            "the plan was made with another baseline than this one", "give it with --baseline, or plan again"
+        )
+    out = text.Writer()
+    host = plan.hosts[0]
+    if not host.changes:
+        if arguments.format == "text":
+            out.line("Nothing to change.")
+        return 0
+    if arguments.dry_run:
+        apply.check(plan, host, apply.look(host.host.root), receipts.folder(host.host.root), datetime.now(UTC))
+        try:
+            predicted = apply.dry_run(plan, common.progress())
+        finally:
+            common.clear_progress()
+        if arguments.format == "json":
+            common.print_json(predicted)
+        else:
+            text.prediction(predicted, out)
+        return 2 if predicted.ok else 1
+    if not arguments.yes:
+        text.plan(plan, out)
+        if not _agreed(len(host.changes)):
+            out.line("Nothing was changed.")
+            return 1
+    try:
+        receipt = apply.apply(plan, baseline, common.progress())
+    finally:
+        common.clear_progress()
+    if arguments.format == "json":
+        common.print_json(receipt)
+    else:
+        text.receipt(receipt, out)
+    return 2 if receipt.ok else 1

@@ -1,0 +1,149 @@
+"""Arguments and steps that commands share."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..model import HostState
+    from ..plan.model import Policy
+
+
+def host_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which host: this one, a file tree, or a collected state."""
+    group = parser.add_argument_group("host selection (default: this host)")
+    which = group.add_mutually_exclusive_group()
+    which.add_argument(
+        "--root",
+        metavar="DIR",
+        default="/",
+        help="a host's file tree; recorded engine data in DIR/../engine.json",
+    )
+    which.add_argument("--state", metavar="FILE", help="a state that `remediator collect` wrote")
+    group.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=int,
+        default=10,
+        help="how long the engine may take to answer (default: 10)",
+    )
+
+
+def baseline_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--baseline",
+        metavar="B",
+        default="cis-docker",
+        help="a bundled baseline's name or a file's path (default: cis-docker)",
+    )
+
+
+def format_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--format",
+        choices=("text", "json"),
+        default="text",
+        help="for people or for machines (default: text)",
+    )
+
+
+def policy_arguments(parser: argparse.ArgumentParser) -> None:
+    """What may be changed."""
+    parser.add_argument(
+        "--fix",
+        choices=("safe", "unsafe"),
+        default="safe",
+        help="unsafe: also what may break something (default: safe)",
+    )
+    parser.add_argument(
+        "--max-disruption",
+        choices=("none", "reload", "restart", "recreate"),
+        default="reload",
+        help="the most that may be done to the daemon and containers (default: reload)",
+    )
+
+
+def policy(arguments: argparse.Namespace) -> Policy:
+    from ..model import Disruption, Safety
+    from ..plan.model import Policy
+
+    return Policy(Safety(arguments.fix), Disruption(arguments.max_disruption))
+
+
+def state(arguments: argparse.Namespace) -> HostState:
+    """The state of the chosen host."""
+    import msgspec
+
+    from .. import kinds
+    from ..collect import local
+    from ..model import FORMAT_VERSION, HostState
+
+    if not arguments.state:
+        return kinds.state(local.collect(kinds.request(), arguments.root, arguments.timeout))
+    path = arguments.state
+    try:
+        data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+        version = msgspec.json.decode(data).get("format_version", FORMAT_VERSION)
+        if version != FORMAT_VERSION:
+            raise InputError(f"--state {path}: is of format version {version}, this program knows {FORMAT_VERSION}")
+        return msgspec.json.decode(data, type=HostState)
+    except OSError as error:
+        raise InputError(f"--state {path}: {(error.strerror or str(error)).lower()}") from error
+    except (msgspec.DecodeError, AttributeError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"--state {path}: not a collected state: {error}", "`remediator collect -o FILE` writes one"
+        ) from error
+
+
+def write(path: str, data: bytes) -> None:
+    """Write a result to a file, readable by its owner alone, whole or not at all; "-" is standard output."""
+    import tempfile
+
+    if path == "-":
+        sys.stdout.buffer.write(data)
+        sys.stdout.flush()
+        return
+    target = Path(path)
+    try:
+        if target.exists() and not target.is_file():
+            target.write_bytes(data)  # a device or a pipe
+            return
+        descriptor, name = tempfile.mkstemp(dir=target.absolute().parent, prefix=f".{target.name}.")
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+        Path(name).replace(target)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {(error.strerror or str(error)).lower()}") from error
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on standard output."""
+    import msgspec
+
+    write("-", msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
+
+
+def progress() -> Callable[[str], None] | None:
+    """Tells each task on standard error while a playbook runs, where that is a terminal."""
+    if not sys.stderr.isatty():
+        return None
+
+    def say(task: str) -> None:
+        sys.stderr.write(f"\r\x1b[K  {task} ...")
+        sys.stderr.flush()
+
+    return say
+
+
+def clear_progress() -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write("\r\x1b[K")
+        sys.stderr.flush()

@@ -1,0 +1,138 @@
+"""Find what is no longer as runs left it, or fails the baseline; correct it; or have a timer do so.
+
+--once       look now; with --mode correct also plan and apply within --fix and --max-disruption
+install      write and enable a systemd service and timer that do so
+uninstall    remove them
+status       when the timer ran and runs
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from . import common
+
+HELP = "find drift, correct it, on a schedule"
+EXAMPLE = "remediator drift install --every 15m --mode correct --fix safe"
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", nargs="?", choices=("install", "uninstall", "status"), help="the timer")
+    parser.add_argument("--once", action="store_true", help="look now, once")
+    parser.add_argument(
+        "--mode",
+        choices=("report", "correct"),
+        default="report",
+        help="only say it, or correct it as well (default: report)",
+    )
+    parser.add_argument(
+        "--every",
+        metavar="SPAN",
+        default="15m",
+        help="for install: a time span such as 90s, 15m or 1d (default: 15m)",
+    )
+    parser.add_argument("--root", metavar="DIR", default="/", help="a host's file tree")
+    parser.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=int,
+        default=10,
+        help="how long the engine may take to answer (default: 10)",
+    )
+    common.baseline_argument(parser)
+    common.policy_arguments(parser)
+    common.format_argument(parser)
+    parser.set_defaults(state=None)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from ..errors import InputError
+
+    if arguments.action:
+        return _timer(arguments)
+    if not arguments.once:
+        raise InputError("drift: say what to do", "--once, install, uninstall or status")
+    return _once(arguments)
+
+
+def _timer(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from ..baseline import load_baseline
+    from ..drift import timer
+    from ..report import text
+
+    out = text.Writer()
+    if arguments.action == "status":
+        out.line(timer.status().replace("\n", " | "))
+        return 0
+    if arguments.action == "uninstall":
+        for path in timer.uninstall():
+            out.line(f"removed {path}")
+        return 0
+    load_baseline(arguments.baseline)
+    baseline = str(Path(arguments.baseline).resolve()) if "/" in arguments.baseline else arguments.baseline
+    words = [
+        "--mode",
+        arguments.mode,
+        "--fix",
+        arguments.fix,
+        "--max-disruption",
+        arguments.max_disruption,
+        "--baseline",
+        baseline,
+    ]
+    for path in timer.install(arguments.every, words):
+        out.line(f"wrote {path}")
+    return 0
+
+
+def _once(arguments: argparse.Namespace) -> int:
+    from datetime import UTC, datetime
+
+    import structlog
+
+    from .. import log
+    from ..apply import apply, receipts
+    from ..baseline import load_baseline
+    from ..drift import drift
+    from ..plan.plan import make
+    from ..report import text
+
+    log.configure()
+    logger = structlog.get_logger()
+    baseline = load_baseline(arguments.baseline)
+    state = common.state(arguments)
+    where = receipts.folder(arguments.root)
+    drifted = drift.compare(receipts.history(where), state)
+    plan = make([state], baseline, common.policy(arguments), datetime.now(UTC))
+    failing = list(plan.hosts[0].findings)
+    receipt = None
+    if arguments.mode == "correct" and plan.hosts[0].changes:
+        logger.info("correcting", changes=len(plan.hosts[0].changes), drifted=len(drifted), plan=plan.digest[:16])
+        receipt = apply.apply(plan, baseline, common.progress(), kind="drift")
+        logger.info(
+            "corrected",
+            run=receipt.run,
+            ok=receipt.ok,
+            fixed=len(receipt.hosts[0].fixed),
+            failed=len(receipt.hosts[0].failed),
+        )
+    if arguments.format == "json":
+        common.print_json(
+            {
+                "format_version": 1,
+                "host": state.host,
+                "drifted": drifted,
+                "fixable": failing,
+                "receipt": receipt,
+            }
+        )
+    else:
+        out = text.Writer()
+        text.drift(drifted, failing, out)
+        if receipt is not None:
+            text.receipt(receipt, out)
+    if receipt is not None and not receipt.ok:
+        return 1
+    return 2 if drifted or failing else 0

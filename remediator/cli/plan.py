@@ -1,0 +1,46 @@
+"""Say what would be changed on a host, why, and what is held. Nothing is changed."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from . import common
+
+HELP = "say what would be changed, and save it"
+EXAMPLE = "remediator plan --fix unsafe --max-disruption restart -o plan.json --emit project/"
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    common.host_arguments(parser)
+    common.baseline_argument(parser)
+    common.policy_arguments(parser)
+    common.format_argument(parser)
+    parser.add_argument("-o", "--output", metavar="FILE", help="save the plan, for `remediator apply`")
+    parser.add_argument(
+        "--emit",
+        metavar="DIR",
+        type=Path,
+        help="write plan.json, patches/*.json and a playbook into a new directory",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from datetime import UTC, datetime
+
+    from ..baseline import load_baseline
+    from ..plan import playbook
+    from ..plan.plan import make
+    from ..report import text
+
+    baseline = load_baseline(arguments.baseline)
+    plan = make([common.state(arguments)], baseline, common.policy(arguments), datetime.now(UTC))
+    if arguments.output:
+        common.write(arguments.output, playbook.encode(plan))
+    if arguments.emit:
+        playbook.emit(plan, arguments.emit)
+    if arguments.format == "json":
+        common.print_json(plan)
+    elif arguments.output != "-":
+        text.plan(plan, text.Writer())
+    return 2 if any(host.changes for host in plan.hosts) else 0

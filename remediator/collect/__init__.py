@@ -1,0 +1,1 @@
+"""From a host to evidence: the one probe, and where it runs."""

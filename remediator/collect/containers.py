@@ -1,0 +1,173 @@
+"""The part of the probe that reads an engine's documents: projected to what judging needs.
+
+Standard library only and Python 3.8, like the probe.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+_INFO = (
+    "ServerVersion", "Driver", "LoggingDriver", "CgroupDriver", "CgroupVersion", "SecurityOptions",
+    "LiveRestoreEnabled", "ExperimentalBuild", "Debug", "DockerRootDir", "MemTotal", "NCPU", "SwapLimit",
+    "MemoryLimit", "PidsLimit", "CPUShares", "Images", "Containers", "ContainersRunning", "DefaultRuntime",
+)  # fmt: skip
+_HOST_CONFIG = (
+    "Memory", "MemorySwap", "CpuShares", "PidsLimit", "RestartPolicy", "Privileged", "NetworkMode", "PidMode",
+    "IpcMode", "UTSMode", "UsernsMode", "CgroupParent", "ReadonlyRootfs", "AutoRemove",
+)  # fmt: skip
+_HOST_LISTS = ("CapAdd", "CapDrop", "Devices", "Ulimits", "Links")
+_LABELS = re.compile(r"com\.docker\.(compose|swarm|stack)\.|io\.kubernetes\.")
+
+
+def project_info(info: dict[str, Any]) -> dict[str, Any]:
+    """What judging needs of `docker info`."""
+    kept = {key: info[key] for key in _INFO if key in info}
+    registry = info.get("RegistryConfig") or {}
+    kept["InsecureRegistries"] = sorted(registry.get("InsecureRegistryCIDRs") or []) + sorted(
+        name for name, one in (registry.get("IndexConfigs") or {}).items() if not one.get("Secure", True)
+    )
+    swarm = info.get("Swarm") or {}
+    kept["Swarm"] = {key: swarm.get(key) for key in ("LocalNodeState", "ControlAvailable", "Managers", "Nodes")}
+    spec = (swarm.get("Cluster") or {}).get("Spec") or {}
+    if spec:
+        kept["Swarm"]["Cluster"] = {
+            "Spec": {
+                "EncryptionConfig": {
+                    "AutoLockManagers": (spec.get("EncryptionConfig") or {}).get("AutoLockManagers", False)
+                },
+                "CAConfig": {"NodeCertExpiry": (spec.get("CAConfig") or {}).get("NodeCertExpiry")},
+            }
+        }
+    return kept
+
+
+def _security(options: list[str]) -> list[str]:
+    spelled = []
+    for one in options:
+        name, _, value = one.replace(":", "=", 1).partition("=")
+        if name == "no-new-privileges":
+            if value in ("", "true"):
+                spelled.append(name)
+        elif name == "seccomp" and value.lstrip().startswith("{"):
+            spelled.append("seccomp=(profile)")
+        else:
+            spelled.append(name + "=" + value)
+    return spelled
+
+
+def _ports(bindings: dict[str, Any]) -> list[dict[str, Any]]:
+    found = []
+    for port, hosts in sorted((bindings or {}).items()):
+        for host in hosts or []:
+            digits = host.get("HostPort") or ""
+            number = int(digits) if digits.isdigit() and int(digits) else None  # none: the engine chooses
+            found.append({"HostIp": host.get("HostIp", ""), "HostPort": number, "ContainerPort": port})
+    return found
+
+
+def project_container(inspect: dict[str, Any]) -> dict[str, Any]:
+    """What judging needs of `docker inspect`: the run config as `document`, what it does now as `state`."""
+    host, config, state = (
+        inspect.get("HostConfig") or {},
+        inspect.get("Config") or {},
+        inspect.get("State") or {},
+    )
+    document: dict[str, Any] = {key: host.get(key) for key in _HOST_CONFIG}
+    document.update({key: list(host.get(key) or []) for key in _HOST_LISTS})
+    document["SecurityOpt"] = _security(host.get("SecurityOpt") or [])
+    health = config.get("Healthcheck") or {}
+    return {
+        "document": {
+            "Id": inspect.get("Id", ""),
+            "Name": str(inspect.get("Name", "")).lstrip("/"),
+            "HostConfig": document,
+            "Config": {
+                "Image": config.get("Image", ""),
+                "User": config.get("User", ""),
+                "Healthcheck": [] if (health.get("Test") or ["NONE"])[:1] == ["NONE"] else health["Test"][:1],
+            },
+            "Mounts": sorted(
+                (
+                    {key: one.get(key, "") for key in ("Type", "Source", "Destination", "RW", "Propagation")}
+                    for one in inspect.get("Mounts") or []
+                ),
+                key=lambda one: str(one["Destination"]),
+            ),
+            "PublishedPorts": _ports(host.get("PortBindings") or {}),
+            "AppArmorProfile": inspect.get("AppArmorProfile", ""),
+        },
+        "state": {
+            "Status": state.get("Status", ""),
+            "Running": bool(state.get("Running")),
+            "Pid": state.get("Pid", 0),
+            "StartedAt": state.get("StartedAt", ""),
+            "Health": (state.get("Health") or {}).get("Status", ""),
+            "RestartCount": inspect.get("RestartCount", 0),
+            "Networks": sorted(((inspect.get("NetworkSettings") or {}).get("Networks") or {}).keys()),
+            "Labels": {k: v for k, v in sorted((config.get("Labels") or {}).items()) if _LABELS.match(k)},
+        },
+    }
+
+
+def _number(path: str) -> int:
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            word = file.read(64).strip()
+    except OSError:
+        return 0
+    return int(word) if word.isdigit() else 0
+
+
+def _cgroups(pid: int) -> dict[str, str]:
+    found = {}
+    try:
+        with open("/proc/%d/cgroup" % pid, encoding="utf-8", errors="replace") as file:
+            for line in file:
+                _, controllers, path = line.rstrip("\n").split(":", 2)
+                for name in controllers.split(","):
+                    found[name] = path
+    except (OSError, ValueError):
+        pass
+    return found
+
+
+def _first(*paths: str) -> int:
+    return next((number for number in map(_number, paths) if number), 0)
+
+
+def live(pid: int) -> dict[str, Any]:
+    """What a running container uses: memory and its peak in bytes, tasks, OOM kills, NoNewPrivs of pid 1."""
+    groups = _cgroups(pid)
+    v1 = {name: "/sys/fs/cgroup/%s%s/" % (name, groups[name]) for name in ("memory", "pids") if name in groups}
+    v2 = "/sys/fs/cgroup" + groups.get("", "/nowhere") + "/"
+    memory, pids = v1.get("memory", v2), v1.get("pids", v2)
+    found: dict[str, Any] = {
+        "memory": _first(memory + "memory.usage_in_bytes", v2 + "memory.current"),
+        "memory_peak": _first(memory + "memory.max_usage_in_bytes", v2 + "memory.peak"),
+        "memory_limit": _first(memory + "memory.limit_in_bytes", v2 + "memory.max"),
+        "pids": _first(pids + "pids.current"),
+    }
+    try:
+        with open("/proc/%d/status" % pid, encoding="utf-8", errors="replace") as file:
+            for line in file:
+                if line.startswith("NoNewPrivs:"):
+                    found["no_new_privileges"] = line.split()[1] == "1"
+    except OSError:
+        pass
+    return found
+
+
+def gather(info: dict[str, Any], bridge: dict[str, Any], inspects: list[dict[str, Any]]) -> dict[str, Any]:
+    """An engine's documents as evidence: {info, bridge, containers: {name: {document, state, live}}}."""
+    containers = {}
+    for one in sorted(map(project_container, inspects), key=lambda one: str(one["document"]["Name"])):
+        if one["state"]["Running"] and one["state"]["Pid"]:
+            one["live"] = live(one["state"]["Pid"])
+        containers[one["document"]["Name"]] = one
+    return {
+        "info": project_info(info),
+        "bridge": {"Options": bridge.get("Options") or {}, "Id": bridge.get("Id", "")},
+        "containers": containers,
+    }

@@ -1,0 +1,103 @@
+"""This host and file trees: runs the probe in-process. The only place that imports the Docker SDK."""
+
+from __future__ import annotations
+
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from . import containers, probe
+
+RECORDED = "engine.json"  # beside a file tree's root directory: recorded engine documents
+TIMEOUT = 10  # seconds that the engine has for an answer
+_PARALLEL = 4
+
+
+class SdkEngine:
+    """The engine behind the environment's DOCKER_HOST, or the default socket, by way of the SDK."""
+
+    def __init__(self, timeout: int = TIMEOUT) -> None:
+        self._timeout = timeout
+
+    def collect(self) -> dict[str, Any]:
+        """The engine's documents, or {error: reason} where it gives none within the time limit."""
+        import docker
+        import requests
+
+        try:
+            client = docker.APIClient(base_url=os.environ.get("DOCKER_HOST"), version="auto", timeout=self._timeout)
+        except docker.errors.DockerException as error:
+            return {"error": _reason(error)}
+        try:
+            info = client.info()
+            bridge: dict[str, Any] = next(iter(client.networks(names=["bridge"])), {})
+            listed = client.containers(all=True)
+            with ThreadPoolExecutor(_PARALLEL) as pool:
+                documents = list(pool.map(lambda one: _inspect(client, one["Id"]), listed))
+        except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+            return {"error": _reason(error)}
+        finally:
+            client.close()
+        return containers.gather(info, bridge, [one for one in documents if one is not None])
+
+
+def _inspect(client: Any, identity: str) -> dict[str, Any] | None:
+    import docker
+
+    try:
+        return dict(client.inspect_container(identity))
+    except docker.errors.NotFound:
+        return None  # removed since it was listed
+
+
+def _reason(error: Exception) -> str:
+    text = str(error)
+    if "timed out" in text.lower() or "Timeout" in type(error).__name__:
+        return "the engine did not answer in time"
+    if "PermissionError" in text or "Permission denied" in text:
+        return "no permission to speak to the engine's socket"
+    if (
+        "FileNotFoundError" in text
+        or "No such file" in text
+        or "Connection refused" in text
+        or "ConnectionRefused" in text
+    ):
+        return "no engine answers at its socket"
+    return f"the engine cannot be asked: {text}"
+
+
+class RecordedEngine:
+    """Engine documents recorded in a file beside a file tree: {info, bridge, inspect: [...], live: {...}}."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def collect(self) -> dict[str, Any]:
+        """The recorded documents; {error: reason} where there is no recording.
+
+        Raises InputError for one that cannot be read.
+        """
+        try:
+            document = json.loads(self._path.read_bytes())
+            found = containers.gather(document["info"], document.get("bridge", {}), document["inspect"])
+        except FileNotFoundError:
+            return {"error": "a file tree without recorded engine data"}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{self._path}: not a recording of an engine: {error!r}") from error
+        for name, live in document.get("live", {}).items():
+            if name in found["containers"]:
+                found["containers"][name]["live"] = live
+        found["recorded"] = True
+        return found
+
+
+def collect(request: dict[str, Any], root: str = "/", timeout: int = TIMEOUT) -> dict[str, Any]:
+    """The evidence of this host, or of the file tree at `root`."""
+    if not Path(root).is_dir():
+        raise InputError(f"--root {root}: not a directory")
+    tree = Path(root).absolute()
+    engine = SdkEngine(timeout) if tree == Path("/") else RecordedEngine(tree.parent / RECORDED)
+    return probe.collect({**request, "root": str(tree)}, engine)

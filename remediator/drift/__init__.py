@@ -1,0 +1,1 @@
+"""Drift: how a host differs from its last receipts, and its correction on a schedule."""

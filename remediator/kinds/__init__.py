@@ -1,0 +1,78 @@
+"""The kinds of target: each is a module that makes sense of evidence and judges controls. All pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Protocol
+
+from ..baseline import Control, load_controls
+from ..model import Change, Fact, Finding, HostId, HostState, Step
+from . import audit_rule, container, daemon, engine, env, file, group, host
+from .compare import Scope
+
+
+class Kind(Protocol):
+    """What a module of this package offers."""
+
+    NEEDS: dict[str, Any]
+
+    def facts(self, evidence: dict[str, Any], /) -> dict[str, Fact]:
+        """Make sense of the evidence: this kind's facts by resource."""
+
+    def judge(self, control: Control, resource: str, fact: Fact, scope: Scope, /) -> Finding:
+        """Hold one control against one fact."""
+
+    def render(self, resource: str, fact: Fact, changes: Sequence[Change], /) -> list[Step]:
+        """The steps that make the changes of one resource."""
+
+
+KINDS: Final[Mapping[str, Kind]] = {
+    "daemon": daemon,
+    "env": env,
+    "file": file,
+    "audit_rule": audit_rule,
+    "container": container,
+    "engine": engine,
+    "host": host,
+    "group": group,
+}
+
+
+def request() -> dict[str, Any]:
+    """What the probe must bring: the needs of all kinds, and the files that controls name."""
+    read = [need for kind in KINDS.values() for need in kind.NEEDS["read"]]
+    named = [one.resource for one in load_controls().values() if one.kind in ("file", "audit_rule") and one.resource]
+    stat = {name: None for kind in KINDS.values() for name in kind.NEEDS["stat"]} | dict.fromkeys(named)
+    return {"read": read, "stat": list(stat)}
+
+
+def state(evidence: dict[str, Any]) -> HostState:
+    """Evidence made sense of: the facts of all kinds, and about the host what several of them need."""
+    about, found = evidence["about"], evidence["engine"]
+    info = found.get("info", {})
+    bridged = [
+        name
+        for name, one in found.get("containers", {}).items()
+        if one["state"]["Running"] and "bridge" in one["state"]["Networks"]
+    ]
+    return HostState(
+        host=HostId(about["hostname"], about["machine_id"], evidence["root"]),
+        collected_at=evidence["collected_at"],
+        facts={name: kind.facts(evidence) for name, kind in KINDS.items()},
+        about={
+            **{key: about[key] for key in ("os", "init", "commands", "cli") if key in about},
+            "paths": evidence["paths"],
+            "live": evidence["root"] == "/",
+            "memory": about.get("memory") or info.get("MemTotal", 0),
+            "swap_limit": info.get("SwapLimit", True),
+            "engine": info.get("ServerVersion", ""),
+            "engine_error": found.get("error", ""),
+            "recorded": found.get("recorded", False),
+            "driver": info.get("Driver", ""),
+            "swarm": info.get("Swarm", {}).get("LocalNodeState", "inactive") not in ("inactive", "", None),
+            "apparmor": "name=apparmor" in info.get("SecurityOptions", []),
+            "selinux": "name=selinux" in info.get("SecurityOptions", []),
+            "tcp": any("tcp://" in word for word in (evidence["daemon"] or {}).get("argv", [])),
+            "bridged": sorted(bridged),
+        },
+    )

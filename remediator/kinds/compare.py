@@ -1,0 +1,87 @@
+"""The generic diff: one control held against one fact."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from ..baseline import Control, Parameters
+from ..expect import NO_FIX, project, same
+from ..model import ABSENT, Change, Fact, Finding, Model, Outcome, Safety, Step, Value
+from ..patch import get
+
+
+class Scope(Model, frozen=True):
+    """What judging may know besides the fact itself: the host's about, and the baseline's parameters."""
+
+    about: dict[str, Any] = {}
+    parameters: Parameters = Parameters()
+
+
+def show(value: Value) -> str:
+    """A value as a person reads it; sizes and texts are left as they are."""
+    return "not set" if value is ABSENT else msgspec.json.encode(value).decode()
+
+
+def finding(control: Control, resource: str, outcome: Outcome, reason: str = "", **more: Any) -> Finding:
+    return Finding(
+        control=control.id,
+        kind=control.kind,
+        resource=resource,
+        outcome=outcome,
+        title=control.title,
+        severity=control.severity,
+        reason=reason,
+        **more,
+    )
+
+
+def change(control: Control, resource: str, path: str, before: Value, after: Value, **more: Any) -> Change:
+    """The change at one path, with what the control says of safety and disruption."""
+    fields: dict[str, Any] = {
+        "safety": control.safety,
+        "disruption": control.disruption,
+        "why": control.why or control.rationale,
+        **more,
+    }
+    return Change(
+        kind=control.kind,
+        resource=resource,
+        path=path,
+        control=control.id,
+        before=None if before is ABSENT else before,
+        after=None if after is ABSENT else after,
+        had_before=before is not ABSENT,
+        has_after=after is not ABSENT,
+        **fields,
+    )
+
+
+def unfixable(control: Control, resource: str, path: str, before: Value, why: str = "") -> Change:
+    """A change that only a person can make: no right value is known."""
+    hint = why or control.manual
+    if control.tailored:
+        hint = f"give {control.tailored} in the baseline's tailoring; {hint}"
+    return change(control, resource, path, before, before, safety=Safety.MANUAL, blocked=f"manual: {hint}")
+
+
+def judge(control: Control, resource: str, fact: Fact, _scope: Scope) -> Finding:
+    """The finding of a control on a fact: the value at its path (or the default) against its projection."""
+    assert control.expect is not None
+    actual = get(fact.document, control.path)
+    effective = control.default if actual is ABSENT and control.default is not msgspec.UNSET else actual
+    desired = project(control.expect, effective)
+    if desired is not NO_FIX and same(desired, effective):
+        return finding(control, resource, Outcome.PASS, f"is {show(effective)}")
+    if desired is NO_FIX:
+        changes: tuple[Change, ...] = (unfixable(control, resource, control.path, actual),)
+    else:
+        changes = (change(control, resource, control.path, actual, desired),)
+    return finding(control, resource, Outcome.FAIL, f"is {show(effective)}", changes=changes)
+
+
+def nothing(_resource: str, _fact: Fact, _changes: Sequence[Change]) -> list[Step]:
+    """The steps of a kind that is judged and never changed."""
+    return []

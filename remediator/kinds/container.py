@@ -1,0 +1,138 @@
+"""How containers are run: the inspect document, judged on what is in effect, limits derived from use."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from ..baseline import Control
+from ..expect import project, same
+from ..model import Change, Disruption, Fact, Finding, LiveUpdate, Outcome, Step
+from ..patch import get, tokens
+from . import compare
+from .compare import Scope, change, finding
+
+NEEDS: dict[str, Any] = {"read": [], "stat": []}  # the engine's documents come always
+
+_MEMORY: Final = "/HostConfig/Memory"
+_SWAP: Final = "/HostConfig/MemorySwap"
+_MINIMUM: Final = 6 * 2**20  # bytes; moby: daemon/daemon_unix.go, linuxMinMemory
+
+# The paths that `docker update` changes in a running container.
+LIVE_PATHS: Final = frozenset(
+    {_MEMORY, _SWAP, "/HostConfig/CpuShares", "/HostConfig/PidsLimit", "/HostConfig/RestartPolicy"}
+)
+
+
+class UnderivableError(Exception):
+    """A value cannot be derived on this host; the text says why."""
+
+
+def facts(evidence: dict[str, Any]) -> dict[str, Fact]:
+    """Each container by name; "*" stands for all of them where the engine gave no answer."""
+    engine = evidence["engine"]
+    if "error" in engine:
+        return {"*": Fact({}, {}, engine["error"])}
+    return {
+        name: Fact(one["document"], {"state": one["state"], "live": one.get("live", {})})
+        for name, one in engine["containers"].items()
+    }
+
+
+def _round_up(number: float, step: int) -> int:
+    return math.ceil(number / step) * step
+
+
+def _memory_limit(fact: Fact, scope: Scope) -> int:
+    """Peak use in bytes times the headroom, rounded up; raises UnderivableError without a measured use."""
+    want, used = scope.parameters.memory, fact.evidence["live"]
+    peak = max(used.get("memory_peak", 0), used.get("memory", 0))
+    if not peak:
+        raise UnderivableError("no measured use to derive a limit from: the container does not run")
+    return max(_round_up(peak * want.headroom, want.round_to), want.minimum, _MINIMUM)
+
+
+def _pids_limit(fact: Fact, scope: Scope) -> int:
+    """Tasks in use times the headroom, rounded up; raises UnderivableError without a measured use."""
+    want, used = scope.parameters.pids, fact.evidence["live"].get("pids", 0)
+    if not used:
+        raise UnderivableError("no measured use to derive a limit from: the container does not run")
+    return max(_round_up(used * want.headroom, want.round_to), want.minimum)
+
+
+_DERIVED: Final[Mapping[str, Callable[[Fact, Scope], int]]] = {
+    "memory_limit": _memory_limit,
+    "pids_limit": _pids_limit,
+    "cpu_shares": lambda _fact, scope: scope.parameters.cpu_shares,
+}
+
+
+def _derive(expect: Any, fact: Fact, scope: Scope) -> Any:
+    """The expect mapping with every {derive: NAME} replaced by the value for this container."""
+    if isinstance(expect, dict):
+        if expect.keys() == {"derive"}:
+            return _DERIVED[expect["derive"]](fact, scope)
+        return {key: _derive(value, fact, scope) for key, value in expect.items()}
+    return expect
+
+
+def _evidence(fact: Fact, control: Control) -> tuple[str, ...]:
+    used = fact.evidence["live"]
+    if control.path == _MEMORY and used:
+        return (f"uses {used.get('memory', 0)} bytes, at its peak {used.get('memory_peak', 0)}",)
+    if control.path == "/HostConfig/PidsLimit" and used:
+        return (f"runs {used.get('pids', 0)} tasks",)
+    return ()
+
+
+def judge(control: Control, resource: str, fact: Fact, scope: Scope) -> Finding:
+    """The generic diff with derived limits, MemorySwap beside Memory, and the daemon's defaults seen live."""
+    if (
+        control.path == "/HostConfig/RestartPolicy"
+        and "com.docker.swarm.service.id" in fact.evidence["state"]["Labels"]
+    ):
+        return finding(control, resource, Outcome.NOT_APPLICABLE, "a task of a swarm service: its service decides")
+    if (
+        control.path == "/HostConfig/SecurityOpt"
+        and fact.evidence["live"].get("no_new_privileges") is True
+        and "no-new-privileges" in (control.expect or {}).get("has", [])
+    ):
+        return finding(control, resource, Outcome.PASS, "its first process cannot gain privileges")
+    assert control.expect is not None
+    try:
+        derived = msgspec.structs.replace(control, expect=_derive(control.expect, fact, scope))
+    except UnderivableError as error:
+        actual = get(fact.document, control.path)
+        spec = control.expect.get("set_if", {})
+        if not same(project({"set_if": {**spec, "to": "?"}}, actual), "?"):
+            return compare.judge(msgspec.structs.replace(control, expect={}), resource, fact, scope)
+        held = change(control, resource, control.path, actual, actual, blocked=str(error))
+        return finding(control, resource, Outcome.FAIL, f"is {compare.show(actual)}", changes=(held,))
+    found = compare.judge(derived, resource, fact, scope)
+    if found.outcome is not Outcome.FAIL:
+        return found
+    changes = [_completed(one, fact, control) for one in found.changes]
+    if control.path == _MEMORY and scope.about.get("swap_limit", True):
+        memory = found.changes[0].after
+        changes.append(
+            _completed(change(control, resource, _SWAP, get(fact.document, _SWAP), 2 * memory), fact, control)
+        )
+    return msgspec.structs.replace(found, changes=tuple(changes))
+
+
+def _completed(one: Change, fact: Fact, control: Control) -> Change:
+    blocked = one.blocked
+    if not blocked and one.path not in LIVE_PATHS:
+        blocked = "the container has to be created anew: change it where it is defined"
+        return msgspec.structs.replace(one, blocked=blocked, disruption=Disruption.RECREATE)
+    if not blocked and fact.document["HostConfig"].get("AutoRemove") and one.path == "/HostConfig/RestartPolicy":
+        blocked = "runs with --rm, which excludes a restart policy"
+    return msgspec.structs.replace(one, blocked=blocked, evidence=_evidence(fact, control))
+
+
+def render(resource: str, _fact: Fact, changes: Sequence[Change]) -> list[Step]:
+    """The live update of one container; the plan puts containers with the same values together."""
+    return [LiveUpdate((resource,), {tokens(one.path)[1]: one.after for one in changes})]

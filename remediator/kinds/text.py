@@ -1,0 +1,275 @@
+"""Edits of text that keep everything else: of JSON by key, of lines by name, with secrets masked.
+
+A text that left its host with secrets masked still has all its positions, so an edit is a list of
+pieces: [start, end] is a slice of the text on the host (in characters), a string is new text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from itertools import groupby
+from typing import Any, Final
+
+from ..errors import InputError
+from ..model import ABSENT, FileEdit, Value
+from ..patch import tokens
+
+Piece = list[int] | str
+
+_SPACE: Final = re.compile(r"[ \t\r\n]*")
+_SCALAR: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[^\s,\]}]+')
+_DEPTH: Final = 100  # containers inside one another; encoding/json stops at 10000
+
+
+class EditedText:
+    """A text under edit that remembers which of its characters were there before."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._origin: list[int] = list(range(len(text)))
+
+    def replace(self, start: int, end: int, new: str) -> None:
+        """Put new text in the place of text[start:end]."""
+        self.text = self.text[:start] + new + self.text[end:]
+        self._origin[start:end] = [-1] * len(new)
+
+    def pieces(self) -> list[Piece]:
+        """The edited text as slices of the original and new strings."""
+        found: list[Piece] = []
+        numbered = list(enumerate(self._origin))
+        for key, run in groupby(numbered, key=lambda one: None if one[1] < 0 else one[1] - one[0]):
+            items = list(run)
+            if key is None:
+                found.append(self.text[items[0][0] : items[-1][0] + 1])
+            else:
+                found.append([items[0][1], items[-1][1] + 1])
+        return found
+
+
+def join(pieces: list[Piece], original: str) -> str:
+    """The text that pieces make of an original."""
+    return "".join(one if isinstance(one, str) else original[one[0] : one[1]] for one in pieces)
+
+
+def invert(pieces: list[Piece], original: str) -> list[Piece]:
+    """The pieces that lead from the edited text back to the original."""
+    found: list[Piece] = []
+    at = done = 0
+    for one in pieces:
+        if isinstance(one, str):
+            at += len(one)
+            continue
+        if one[0] > done:
+            found.append(original[done : one[0]])
+        found.append([at, at + one[1] - one[0]])
+        at += one[1] - one[0]
+        done = one[1]
+    if done < len(original):
+        found.append(original[done:])
+    return found
+
+
+def file_edit(path: str, file: Mapping[str, Any], edited: EditedText, mode: str = "0644") -> FileEdit | None:
+    """The edit of a file, given the evidence of it and its text under edit; None where nothing changes.
+
+    Raises InputError where new text would hold characters of a mask.
+    """
+    original = file.get("text", "")
+    if edited.text == original and file.get("type") != "absent":
+        return None
+    before = file.get("sha256", "")
+    if not file.get("masked"):
+        after = hashlib.sha256(edited.text.encode()).hexdigest()
+        return FileEdit(path, before, after, content=edited.text, mode=mode)
+    pieces = edited.pieces()
+    if any(isinstance(one, str) and "**" in one for one in pieces):
+        raise InputError(f"{path}: the new value would hold a secret that does not leave the host")
+    return FileEdit(path, before, "", pieces=tuple(pieces), inverse=tuple(invert(pieces, original)), masked=True)
+
+
+# --- JSON -------------------------------------------------------------------------------------------
+
+
+def parse_json(text: str) -> Any:
+    """The document that a daemon would read: strict JSON, a byte order mark allowed, empty is {}.
+
+    Raises InputError that says what is wrong and where.
+    """
+
+    def refuse(word: str) -> Any:
+        raise InputError(f"{word} is not JSON")
+
+    plain = text.removeprefix("\ufeff")
+    if not plain.strip():
+        return {}
+    try:
+        document = json.loads(plain, parse_constant=refuse)
+    except json.JSONDecodeError as error:
+        raise InputError(f"not valid JSON: {error.msg} at line {error.lineno} column {error.colno}") from error
+    except RecursionError as error:
+        raise InputError("nested too deeply") from error
+    except ValueError as error:
+        raise InputError(f"not valid JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise InputError(f"holds a {type(document).__name__}, not an object")
+    return document
+
+
+class _Member:
+    def __init__(self, key: str, key_at: int, start: int, end: int) -> None:
+        self.key, self.key_at, self.start, self.end = key, key_at, start, end
+
+
+def _skip(text: str, at: int) -> int:
+    match = _SPACE.match(text, at)
+    return match.end() if match else at
+
+
+def _value_end(text: str, at: int) -> int:
+    """The position after the value that starts at `at`."""
+    depth = 0
+    while True:
+        at = _skip(text, at)
+        if text[at] in "{[":
+            depth += 1
+            at += 1
+            if depth > _DEPTH:
+                raise InputError("nested too deeply")
+        elif text[at] in "}]":
+            depth -= 1
+            at += 1
+        elif text[at] in ",:":
+            at += 1
+            continue
+        else:
+            match = _SCALAR.match(text, at)
+            assert match is not None
+            at = match.end()
+        if depth == 0:
+            return at
+
+
+def _members(text: str, at: int) -> tuple[list[_Member], int]:
+    """The members of the object whose brace stands at `at`, and where its closing brace stands."""
+    found = []
+    at = _skip(text, at + 1)
+    while text[at] != "}":
+        match = _SCALAR.match(text, at)
+        assert match is not None
+        start = _skip(text, _skip(text, match.end()) + 1)
+        end = _value_end(text, start)
+        found.append(_Member(json.loads(match.group()), at, start, end))
+        at = _skip(text, end)
+        if text[at] == ",":
+            at = _skip(text, at + 1)
+    return found, at
+
+
+def _indent(text: str, at: int) -> str | None:
+    """The white space before a position when it is all that stands before it on its line."""
+    line = text[text.rfind("\n", 0, at) + 1 : at]
+    return line if "\n" in text[:at] and not line.strip() else None
+
+
+def _dump(value: Value, indent: str | None, unit: str) -> str:
+    if indent is None:
+        return json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=False, indent=unit or "  ")
+    return text.replace("\n", "\n" + indent)
+
+
+def edit_json(edited: EditedText, pointer: str, value: Value) -> None:
+    """Set the value at a JSON Pointer in a text of JSON, or remove it; all else keeps its bytes.
+
+    Missing parents are added. New members come last and take over the indentation of the others.
+    """
+    text = edited.text
+    start = _skip(text, 1 if text.startswith("\ufeff") else 0)
+    if start == len(text):
+        edited.replace(start, start, "{}\n")
+        text = edited.text
+    keys = tokens(pointer)
+    for index, key in enumerate(keys):
+        members, closing = _members(text, start)
+        named = [one for one in members if one.key == key]
+        if not named:
+            if value is not ABSENT:
+                for outer in reversed(keys[index + 1 :]):
+                    value = {outer: value}
+                _insert(edited, members, start, closing, key, value)
+            return
+        if index == len(keys) - 1:
+            if value is ABSENT:
+                for one in reversed(named):
+                    _remove(edited, members, one, start)
+                    members = [other for other in members if other is not one]
+            else:
+                last = named[-1]
+                at = _indent(text, last.key_at)
+                edited.replace(last.start, last.end, _dump(value, at, at or ""))
+            return
+        start = named[-1].start
+        if text[start] != "{":
+            edited.replace(start, named[-1].end, "{}")
+            text = edited.text
+
+
+def _insert(edited: EditedText, members: list[_Member], opening: int, closing: int, key: str, value: Value) -> None:
+    text = edited.text
+    name = json.dumps(key, ensure_ascii=False)
+    if members:
+        at = _indent(text, members[-1].key_at)
+        new = f"{name}: {_dump(value, at, at or '')}"
+        edited.replace(members[-1].end, members[-1].end, f",\n{at}{new}" if at is not None else f", {new}")
+        return
+    outer = _indent(text, text.rfind("\n", 0, opening) + 1) or ""
+    line = text[text.rfind("\n", 0, opening) + 1 : opening]
+    outer = line[: len(line) - len(line.lstrip())]
+    inner = outer + "  "
+    edited.replace(opening + 1, closing, f"\n{inner}{name}: {_dump(value, inner, '  ')}\n{outer}")
+
+
+def _remove(edited: EditedText, members: list[_Member], member: _Member, opening: int) -> None:
+    index = members.index(member)
+    if index + 1 < len(members):
+        edited.replace(member.key_at, members[index + 1].key_at, "")
+    elif index:
+        edited.replace(members[index - 1].end, member.end, "")
+    else:
+        edited.replace(opening + 1, _skip(edited.text, member.end), "")
+
+
+# --- lines of NAME=value ----------------------------------------------------------------------------
+
+_ASSIGNMENT: Final = r"^(?P<head>[ \t]*(?:export[ \t]+)?{name}=)(?P<value>\"[^\"\n]*\"|'[^'\n]*'|[^\s#;\n]*)"
+_UNIT: Final = r"^(?P<head>[ \t]*Environment=(?:[^\n]*?\s)??[\"']?{name}=)(?P<value>[^\s\"'\n]*)"
+
+
+def _find(text: str, name: str, unit: bool) -> list[re.Match[str]]:
+    pattern = (_UNIT if unit else _ASSIGNMENT).format(name=re.escape(name))
+    return list(re.finditer(pattern, text, re.MULTILINE))
+
+
+def read_variable(text: str, name: str, unit: bool = False) -> Value:
+    """The value that an environment file (or a unit's Environment= lines) gives a variable, or ABSENT."""
+    found = _find(text, name, unit)
+    return found[-1]["value"].strip("\"'") if found else ABSENT
+
+
+def edit_variable(edited: EditedText, name: str, value: Value, unit: bool = False) -> None:
+    """Set a variable in the text of an environment file, every time it is assigned there, or add a line.
+
+    Removing takes whole lines. In a unit only assignments that are there are changed.
+    """
+    for match in reversed(_find(edited.text, name, unit)):
+        if value is ABSENT:
+            end = edited.text.find("\n", match.end())
+            edited.replace(match.start(), len(edited.text) if end < 0 else end + 1, "")
+        else:
+            edited.replace(match.start("value"), match.end("value"), str(value))
+    if value is not ABSENT and not unit and not _find(edited.text, name, unit):
+        lead = "" if not edited.text or edited.text.endswith("\n") else "\n"
+        edited.replace(len(edited.text), len(edited.text), f"{lead}{name}={value}\n")

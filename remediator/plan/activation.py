@@ -1,0 +1,49 @@
+"""How the daemon takes up its new configuration, with the least disruption."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..kinds.compare import Scope
+from ..model import Change, Disruption, HostState
+from ..patch import tokens
+from .model import Activation
+
+
+def running(state: HostState) -> list[str]:
+    """The containers that run now, in the order in which they were started."""
+    facts = state.facts.get("container", {})
+    alive = [name for name, fact in facts.items() if fact.evidence.get("state", {}).get("Running")]
+    return sorted(alive, key=lambda name: (facts[name].evidence["state"]["StartedAt"], name))
+
+
+def decide(state: HostState, changes: Iterable[Change], _scope: Scope) -> Activation:
+    """What the daemon's changes need: nothing without a daemon, a reload, or one restart for all."""
+    changes = list(changes)
+    daemon = next(iter(state.facts["daemon"].items()), None)
+    if not changes or daemon is None or not daemon[1].evidence.get("running"):
+        return Activation(config=daemon[0] if daemon else "")
+    config, fact = daemon
+    keys = {tokens(one.path)[0] for one in changes}
+    restart = any(one.disruption >= Disruption.RESTART for one in changes)
+    sockets = state.about["paths"].get("{socket}", [])
+    docker = ("docker",) if not sockets or "/run/docker.sock" in sockets else ("docker", "-H", f"unix://{sockets[0]}")
+    stale = fact.evidence.get("stale", False)
+    pending = sorted(fact.document.keys() - keys) if stale is True else stale or []
+    to_live_restore = "live-restore" in keys
+    survive = to_live_restore or fact.evidence["live"].get("live-restore") is True
+    return Activation(
+        action="restart" if restart else "reload",
+        config=config,
+        reload_first=restart and to_live_restore,
+        confirm_live_restore=to_live_restore,
+        awaited=any(one.activation for one in changes),
+        stop=tuple(one for one in reversed(running(state)) if one in state.about["bridged"])
+        if restart and survive and "icc" in keys
+        else (),
+        start=tuple(running(state)) if restart else (),
+        started=fact.evidence.get("started", 0.0),
+        pending=() if restart else tuple(pending),
+        systemd=state.about.get("init") == "systemd",
+        docker=docker,
+    )

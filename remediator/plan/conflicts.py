@@ -1,0 +1,101 @@
+"""What changes do to one another and to this host, seen before they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from ..kinds.compare import Scope
+from ..kinds.daemon import configured
+from ..model import Change, Disruption, Fact, Finding, HostState
+from ..patch import get, tokens
+from .model import Activation, Held
+
+_MEMORY = "/HostConfig/Memory"
+
+
+def _daemon(state: HostState) -> Fact:
+    return next(iter(state.facts["daemon"].values()), Fact({}, {"flags": {}, "live": {}}))
+
+
+def _key(change: Change) -> str:
+    return tokens(change.path)[0] if change.kind == "daemon" else ""
+
+
+def adjusted(found: Finding, state: HostState) -> Finding:
+    """The finding with what this host makes of its changes' disruption.
+
+    icc=false does not take effect over a restart that containers on docker0 survive (26 and 28 log
+    "there are running containers, updated network configuration will not take affect"): with live-restore
+    on, those containers have to be stopped and started.
+    """
+    bridged = state.about.get("bridged", [])
+    if not bridged or not any(_key(one) == "icc" for one in found.changes):
+        return found
+    if _daemon(state).evidence.get("live", {}).get("live-restore") is not True:
+        return found
+    told = f"live-restore is on: takes effect only after these on docker0 are stopped and started: {', '.join(bridged)}"
+    changes = tuple(
+        msgspec.structs.replace(one, disruption=Disruption.RECREATE, evidence=(*one.evidence, told))
+        for one in found.changes
+    )
+    return msgspec.structs.replace(found, changes=changes)
+
+
+def resolve(chosen: list[Finding], state: HostState, around: Scope) -> tuple[list[Finding], list[Held]]:
+    """The findings whose changes go together, and those that are held since they would not."""
+    held: list[Held] = []
+    kept = list(chosen)
+
+    def hold(match: str, reason: str) -> None:
+        for found in [one for one in kept if one.control == match or any(_key(c) == match for c in one.changes)]:
+            kept.remove(found)
+            held.append(Held(found, reason))
+
+    fact = _daemon(state)
+    planned = {_key(one): one.after_value for found in kept for one in found.changes if _key(one)}
+    if planned.get("live-restore") is True and state.about.get("swarm"):
+        hold("live-restore", "swarm mode is on: the daemon does not start with live-restore")
+    iptables = planned.get("iptables", configured(fact, "iptables", True))
+    if planned.get("icc") is False and iptables is False:
+        hold("icc", "iptables is false: the daemon does not start with icc false as well")
+    limits = [one for found in kept for one in found.changes if one.path == _MEMORY]
+    if limits and (reason := _too_much_memory(limits, state, around)):
+        hold(limits[0].control, reason)
+    if "docker" not in state.about.get("commands", []):
+        for one in {found.control for found in kept if any(c.kind == "container" for c in found.changes)}:
+            hold(one, "there is no docker command on this host to update containers with")
+    if state.about.get("recorded"):
+        for one in {found.control for found in kept if any(c.kind == "container" for c in found.changes)}:
+            hold(one, "recorded engine data: there is no running container to update")
+    return kept, held
+
+
+def _too_much_memory(limits: Iterable[Change], state: HostState, around: Scope) -> str:
+    """Why the memory limits, with those that containers have already, are too much for the host."""
+    memory = state.about.get("memory", 0)
+    total = {name: get(fact.document, _MEMORY) or 0 for name, fact in state.facts["container"].items()}
+    total.update({one.resource: one.after for one in limits})
+    allowed = int(memory * around.parameters.memory.host_share)
+    if not memory or sum(total.values()) <= allowed:
+        return ""
+    return (
+        f"the limits of all containers would be {sum(total.values())} bytes, and the baseline allows {allowed} "
+        f"of the host's {memory} (parameters: memory: host_share)"
+    )
+
+
+def notes(chosen: Iterable[Finding], state: HostState, activation: Activation) -> tuple[str, ...]:
+    """What a reader of the plan should know besides the single changes."""
+    told = []
+    if activation.stop:
+        told.append(f"stopped and started around the restart, so that icc takes effect: {', '.join(activation.stop)}")
+    live = _daemon(state).evidence.get("live", {}).get("live-restore") is True
+    if activation.action == "restart" and not (live or activation.reload_first):
+        told.append("the restart stops all containers: live-restore is not on")
+    limits = [one for found in chosen for one in found.changes if one.path == _MEMORY]
+    if limits and state.about.get("memory"):
+        total, memory = sum(one.after for one in limits), state.about["memory"]
+        told.append(f"memory limits of {len(limits)} containers: {total} bytes of the host's {memory}")
+    return tuple(told)

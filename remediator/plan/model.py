@@ -1,0 +1,106 @@
+"""The plan as a document: the whole truth of what apply will do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..model import (
+    FORMAT_VERSION,
+    Attributes,
+    Change,
+    Disruption,
+    FileEdit,
+    Finding,
+    HostId,
+    LiveUpdate,
+    Model,
+    Safety,
+)
+
+
+class Policy(Model, frozen=True):
+    """What a plan may do: the least safety that is made, and the most disruption."""
+
+    fix: Safety = Safety.SAFE
+    max_disruption: Disruption = Disruption.RELOAD
+
+
+class Held(Model, frozen=True):
+    """A finding that fails and whose changes will not run, with the reason."""
+
+    finding: Finding
+    reason: str
+
+
+class Activation(Model, frozen=True):
+    """How the daemon takes up its configuration: `action` is none, reload or restart.
+
+    With `reload_first` live-restore is switched on by a reload before the restart. `stop` names the
+    containers that are stopped before it, so that the bridge's new options take effect; `start` those
+    that run now and are started again where the restart leaves them stopped. `started` is when the
+    daemon that the plan saw was started (seconds since the epoch); `pending` are the keys of daemon.json
+    that a mere reload leaves to the next restart.
+    """
+
+    action: str = "none"
+    config: str = ""
+    reload_first: bool = False
+    confirm_live_restore: bool = False
+    awaited: bool = False
+    stop: tuple[str, ...] = ()
+    start: tuple[str, ...] = ()
+    started: float = 0.0
+    pending: tuple[str, ...] = ()
+    systemd: bool = True
+    docker: tuple[str, ...] = ("docker",)
+
+
+class Steps(Model, frozen=True):
+    """Everything that apply does on one host, in the order of the playbook."""
+
+    files: tuple[FileEdit, ...] = ()
+    attributes: tuple[Attributes, ...] = ()
+    load_audit_rules: bool = False
+    updates: tuple[LiveUpdate, ...] = ()
+    activation: Activation = Activation()
+
+    def __bool__(self) -> bool:
+        return bool(
+            self.files or self.attributes or self.load_audit_rules or self.updates or self.activation.action != "none"
+        )
+
+
+class HostPlan(Model, frozen=True):
+    """The plan of one host.
+
+    `findings` are those that fail and will be fixed by `changes`; with `held`, `others` (waived, manual,
+    unknown, not applicable) and the passes, `counts` add up. `preimages` are digests of the documents
+    that the changes were made for, by kind and resource.
+    """
+
+    host: HostId
+    collected_at: str
+    state: str
+    preimages: dict[str, dict[str, str]]
+    counts: dict[str, int]
+    findings: tuple[Finding, ...]
+    changes: tuple[Change, ...]
+    held: tuple[Held, ...]
+    others: tuple[Finding, ...]
+    patches: dict[str, dict[str, list[dict[str, Any]]]]
+    steps: Steps
+    notes: tuple[str, ...] = ()
+
+
+class Plan(Model, frozen=True):
+    """A saved plan: bound to hosts, states and baseline, expiring (RFC 3339, UTC), for one use."""
+
+    created_at: str
+    expires_at: str
+    baseline: str
+    baseline_digest: str
+    policy: Policy
+    hosts: tuple[HostPlan, ...]
+    tool: str = ""
+    digest: str = ""
+    format_version: int = FORMAT_VERSION

@@ -1,0 +1,197 @@
+"""(state, baseline, policy) -> plan. Pure: the same inputs give the same bytes, time is passed in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from .. import __version__
+from ..audit import audit, judge, scope, tally
+from ..baseline import Baseline
+from ..errors import InputError
+from ..kinds import KINDS
+from ..kinds.compare import Scope
+from ..model import (
+    Attributes,
+    Change,
+    Fact,
+    FileEdit,
+    Finding,
+    HostState,
+    LiveUpdate,
+    Outcome,
+    Safety,
+)
+from ..patch import digest, operations, put
+from . import activation, conflicts
+from .model import Held, HostPlan, Plan, Policy, Steps
+
+LIFETIME = timedelta(hours=24)
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
+
+
+def _hold(found: Finding, policy: Policy, state: HostState) -> str:
+    """Why a finding's changes will not run under a policy; "" where they will."""
+    for one in found.changes:
+        if one.activation and not state.about["live"]:
+            return "a file tree: nothing runs here that could take it up"
+        if one.blocked:
+            return one.blocked
+        if one.safety is Safety.MANUAL:
+            return f"manual: {one.why}"
+    for one in found.changes:
+        if one.safety < policy.fix:
+            return f"needs --fix {one.safety.value}: {one.why}"
+        if one.disruption > policy.max_disruption:
+            return f"needs --max-disruption {one.disruption.value}"
+    return "" if found.changes else "no fix is known"
+
+
+def select(
+    state: HostState, findings: Iterable[Finding], policy: Policy, around: Scope
+) -> tuple[list[Finding], list[Held]]:
+    """The failing findings that will be fixed, and those that are held with the reason."""
+    chosen, held = [], []
+    for found in (conflicts.adjusted(one, state) for one in findings if one.outcome is Outcome.FAIL):
+        reason = _hold(found, policy, state)
+        if reason:
+            held.append(Held(found, reason))
+        else:
+            chosen.append(found)
+    kept, more = conflicts.resolve(chosen, state, around)
+    return kept, held + more
+
+
+def _composed(
+    chosen: list[Finding], state: HostState, baseline: Baseline, around: Scope
+) -> tuple[list[Finding], dict[str, dict[str, Any]]]:
+    """The findings with changes that build on one another, and the planned documents."""
+    controls = {one.id: one for one in baseline.controls}
+    documents: dict[str, dict[str, Any]] = {}
+    touched: set[tuple[str, str, str]] = set()
+    result = []
+    for found in chosen:
+        first = found.changes[0]
+        kind, resource = first.kind, first.resource
+        fact = state.facts[kind][resource]
+        document = documents.setdefault(kind, {}).setdefault(resource, fact.document)
+        if any((kind, resource, one.path) in touched for one in found.changes):
+            again = judge(controls[found.control], resource, msgspec.structs.replace(fact, document=document), around)
+            found = msgspec.structs.replace(found, changes=again.changes)
+        for one in found.changes:
+            touched.add((kind, resource, one.path))
+            if not one.activation:
+                document = put(document, one.path, one.after_value)
+        documents[kind][resource] = document
+        result.append(found)
+    return result, documents
+
+
+def _render(state: HostState, changes: Iterable[Change], around: Scope) -> tuple[Steps, list[tuple[str, str, str]]]:
+    """The steps of the changes, and (kind, resource, reason) of those that cannot be rendered."""
+    grouped: dict[tuple[str, str], list[Change]] = {}
+    for one in changes:
+        grouped.setdefault((one.kind, one.resource), []).append(one)
+    files: list[FileEdit] = []
+    attributes: list[Attributes] = []
+    updates: dict[str, LiveUpdate] = {}
+    failed = []
+    for (kind, resource), some in grouped.items():
+        fact: Fact = state.facts[kind][resource]
+        try:
+            steps = KINDS[kind].render(resource, fact, some)
+        except InputError as error:
+            failed.append((kind, resource, str(error)))
+            continue
+        for step in steps:
+            match step:
+                case FileEdit():
+                    files.append(step)
+                case Attributes():
+                    attributes.append(step)
+                case LiveUpdate():
+                    key = digest(step.values)
+                    known = updates.get(key)
+                    updates[key] = LiveUpdate((*known.names, *step.names), step.values) if known else step
+    load = any(kind == "audit_rule" for kind, _ in grouped)
+    daemon = [one for (kind, _), some in grouped.items() if kind == "daemon" for one in some]
+    act = activation.decide(state, daemon, around)
+    return Steps(tuple(files), tuple(attributes), load, tuple(updates.values()), act), failed
+
+
+def plan_host(state: HostState, baseline: Baseline, policy: Policy) -> HostPlan:
+    """The plan of one host, from its state alone."""
+    around = scope(state, baseline)
+    findings = audit(state, baseline)
+    chosen, held = select(state, findings, policy, around)
+    while True:
+        composed, documents = _composed(chosen, state, baseline, around)
+        changes = [one for found in composed for one in found.changes]
+        steps, failed = _render(state, changes, around)
+        if not failed:
+            break
+        reasons = {(kind, resource): reason for kind, resource, reason in failed}
+        out = [one for one in chosen if (one.changes[0].kind, one.changes[0].resource) in reasons]
+        held += [Held(one, reasons[one.changes[0].kind, one.changes[0].resource]) for one in out]
+        chosen = [one for one in chosen if one not in out]
+    counts = tally(findings)
+    counts.update(findings=len(findings), planned=len(composed), held=len(held))
+    patches: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    preimages: dict[str, dict[str, str]] = {}
+    for kind, resources in documents.items():
+        for resource in resources:
+            fact = state.facts[kind][resource]
+            mine = [one for one in changes if one.kind == kind and one.resource == resource]
+            preimages.setdefault(kind, {})[resource] = preimage(fact)
+            if operation := operations(fact.document, mine):
+                patches.setdefault(kind, {})[resource] = operation
+    return HostPlan(
+        host=state.host,
+        collected_at=state.collected_at,
+        state=digest(msgspec.to_builtins({k: {r: f.document for r, f in v.items()} for k, v in state.facts.items()})),
+        preimages=preimages,
+        counts=counts,
+        findings=tuple(msgspec.structs.replace(one, changes=()) for one in composed),
+        changes=tuple(changes),
+        held=tuple(held),
+        others=tuple(one for one in findings if one.outcome not in (Outcome.PASS, Outcome.FAIL)),
+        patches=patches,
+        steps=steps,
+        notes=conflicts.notes(composed, state, steps.activation),
+    )
+
+
+def preimage(fact: Fact) -> str:
+    """The digest that binds a plan to what it was made for: the document, and the file's own bytes."""
+    file = fact.evidence.get("file", {})
+    return digest([fact.document, file.get("sha256", ""), file.get("type", "")])
+
+
+def make(
+    states: Iterable[HostState],
+    baseline: Baseline,
+    policy: Policy,
+    now: datetime,
+    lifetime: timedelta = LIFETIME,
+) -> Plan:
+    """One plan for hosts, made at a time and expiring after a lifetime, sealed with its digest."""
+    moment = now.astimezone(UTC)
+    unsealed = Plan(
+        created_at=moment.strftime(_TIME),
+        expires_at=(moment + lifetime).strftime(_TIME),
+        baseline=baseline.name,
+        baseline_digest=digest(msgspec.to_builtins(baseline)),
+        policy=policy,
+        hosts=tuple(plan_host(state, baseline, policy) for state in states),
+        tool=__version__,
+    )
+    return seal(unsealed)
+
+
+def seal(plan: Plan) -> Plan:
+    """The plan with the digest of all its other contents."""
+    bare = msgspec.structs.replace(plan, digest="")
+    return msgspec.structs.replace(bare, digest=digest(msgspec.to_builtins(bare)))

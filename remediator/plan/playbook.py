@@ -1,0 +1,183 @@
+"""Plan -> a directory that plain ansible-playbook runs. The one place that marks strings unsafe.
+
+The playbook is static and comes with the program; what is done on a host is data in its host_vars, in
+which every string is marked !unsafe: names and values of hosts are never templates.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from ..errors import InputError
+from ..model import LiveUpdate
+from .model import HostPlan, Plan
+
+STATE: Final = "/var/lib/remediator"  # on the managed host: backups, records, receipts
+PLAYBOOK: Final = ("playbook.yml", "activate.yml", "templates/pieces.j2")
+LOCAL: Final = "localhost"
+# Ansible may find a python that is broken or too old for it: the one that runs it is neither
+_LOCAL: Final = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
+
+# docker update's options by HostConfig key
+_OPTIONS: Final[Mapping[str, str]] = {
+    "Memory": "--memory",
+    "MemorySwap": "--memory-swap",
+    "CpuShares": "--cpu-shares",
+    "PidsLimit": "--pids-limit",
+}
+
+
+class _Unsafe(str):
+    """A string that Ansible must not take for a template.
+
+    Only strings with a brace are marked: no other can be one, and ansible-core 2.19 reads a marked '' as
+    null and a marked '0644' as a number.
+    """
+
+
+def _mark(value: Any) -> Any:
+    if isinstance(value, str) and "{" in value:
+        return _Unsafe(value)
+    if isinstance(value, dict):
+        return {key: _mark(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_mark(one) for one in value]
+    return value
+
+
+def unsafe_yaml(document: Any) -> str:
+    """A document as YAML in which every string value that could be a template is marked !unsafe."""
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
+            return True
+
+    Dumper.add_representer(_Unsafe, lambda dumper, value: dumper.represent_scalar("!unsafe", str(value), style="'"))
+    return str(yaml.dump(_mark(document), Dumper=Dumper, sort_keys=False, width=110, allow_unicode=True))
+
+
+def options(update: LiveUpdate) -> list[str]:
+    """A live update as arguments of `docker update`."""
+    found = []
+    for key, value in update.values.items():
+        if key == "RestartPolicy":
+            retries = f":{value['MaximumRetryCount']}" if value["MaximumRetryCount"] else ""
+            found.append(f"--restart={value['Name'] or 'no'}{retries}")
+        else:
+            found.append(f"{_OPTIONS[key]}={value}")
+    return found
+
+
+def _seconds(moment: str) -> float:
+    return datetime.fromisoformat(moment).astimezone(UTC).timestamp()
+
+
+def variables(plan: HostPlan) -> dict[str, Any]:
+    """What the playbook does on one host, as its variable `remediator`; paths with the root in front."""
+    root = "" if plan.host.root == "/" else plan.host.root
+    steps = plan.steps
+    edits = []
+    for index, one in enumerate(steps.files):
+        edits.append(
+            {
+                "path": root + one.path,
+                "before": one.before,
+                "after": one.after,
+                "source": source(index, one.path),
+                "mode": one.mode,
+                "masked": one.masked,
+                "remove": one.remove,
+                "restore": one.restore,
+                "pieces": list(one.pieces),
+                "inverse": list(one.inverse),
+            }
+        )
+    full = {name: getattr(steps.activation, name) for name in steps.activation.__struct_fields__}
+    activation = {**msgspec.to_builtins(full), "seen": _seconds(plan.collected_at)}
+    return {
+        "state": root + STATE,
+        "files": edits,
+        "attributes": [
+            {"path": root + one.path, "mode": one.mode, "owner": one.owner, "socket": one.socket}
+            for one in steps.attributes
+        ],
+        "load_audit_rules": steps.load_audit_rules and not root,
+        "updates": [
+            {
+                "label": " ".join(options(one)),
+                "names": list(one.names),
+                "values": one.values,
+                "options": options(one),
+            }
+            for one in steps.updates
+        ],
+        "format": "{{json .HostConfig}}",
+        "live_restore_format": "{{json .LiveRestoreEnabled}}",
+        "activation": activation,
+    }
+
+
+def source(index: int, path: str) -> str:
+    """The name in files/ of the new content of an edited file."""
+    return f"{index}-{Path(path).name}"
+
+
+def _write(path: Path, text: str | bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(text.encode() if isinstance(text, str) else text)
+
+
+def write_project(plan: Plan, folder: Path, local: bool = True) -> None:
+    """Write the playbook, its variables and files into a directory, all for their owner alone."""
+    packaged = files("remediator") / "playbooks"
+    if not packaged.is_dir():
+        packaged = files("remediator") / ".." / "playbooks"  # a checkout
+    for name in PLAYBOOK:
+        _write(folder / name, packaged.joinpath(name).read_bytes())
+    for host in plan.hosts:
+        name = LOCAL if local else host.host.name
+        text = "# What is done on this host. What looks like a template is marked !unsafe, and is none.\n"
+        _write(folder / "host_vars" / f"{name}.yml", text + unsafe_yaml({"remediator": variables(host)}))
+        for index, one in enumerate(host.steps.files):
+            if not (one.masked or one.remove or one.restore):
+                _write(folder / "files" / source(index, one.path), one.content)
+    if local:
+        inventory = {"all": {"hosts": {LOCAL: dict(_LOCAL)}}}
+        _write(folder / "inventory.json", json.dumps(inventory, indent=2) + "\n")
+
+
+def emit(plan: Plan, folder: Path) -> list[Path]:
+    """Write plan.json, a patch per resource and the playbook into a new or empty directory.
+
+    Returns the paths of the patches. Raises InputError where the directory is not empty.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"--emit {folder}: is there already and not empty", "give a new directory, or remove it")
+    _write(folder / "plan.json", encode(plan))
+    patches = []
+    for host in plan.hosts:
+        for kind, resources in host.patches.items():
+            for number, (resource, operations) in enumerate(resources.items()):
+                name = resource.strip("/").replace("/", "_") if kind != "container" else resource
+                kept = "".join(one if one.isalnum() or one in "._-" else "_" for one in name)
+                path = folder / "patches" / f"{kind}-{number}-{kept}.json"
+                _write(path, json.dumps(operations, indent=2, ensure_ascii=False) + "\n")
+                patches.append(path)
+    write_project(plan, folder)
+    return patches
+
+
+def encode(plan: Plan) -> bytes:
+    """A plan as the bytes of its file: indented JSON, one newline at the end."""
+    return msgspec.json.format(msgspec.json.encode(plan), indent=2) + b"\n"

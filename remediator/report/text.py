@@ -1,0 +1,350 @@
+"""Findings, plans, predictions, receipts and drift as text for people; colour only on a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import IO, TYPE_CHECKING, Any
+
+from ..model import ABSENT, Change, Disruption, Finding, Outcome, Safety, Severity, Value
+
+if TYPE_CHECKING:
+    from ..apply.apply import Prediction
+    from ..apply.receipts import Receipt
+    from ..drift.drift import Drifted
+    from ..plan.model import HostPlan, Plan
+
+_COLOURS = {
+    "red": "31", "green": "32", "yellow": "33", "blue": "34", "magenta": "35", "cyan": "36", "bold": "1", "dim": "2",
+}  # fmt: skip
+_OUTCOMES = {
+    Outcome.PASS: "green",
+    Outcome.FAIL: "red",
+    Outcome.WAIVED: "cyan",
+    Outcome.UNKNOWN: "magenta",
+    Outcome.MANUAL: "yellow",
+    Outcome.NOT_APPLICABLE: "dim",
+}
+_SIZES = {"Memory", "MemorySwap"}
+
+
+def clean(text: str) -> str:
+    """Text of a host with what a terminal would obey made visible."""
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+
+
+class Writer:
+    """Lines to a stream, with colour where it is a terminal."""
+
+    def __init__(self, stream: IO[str] | None = None) -> None:
+        self._stream = stream or sys.stdout
+        self._colour = self._stream.isatty()
+
+    def paint(self, text: str, *styles: str) -> str:
+        if not self._colour or not styles:
+            return text
+        return f"\x1b[{';'.join(_COLOURS[one] for one in styles)}m{text}\x1b[0m"
+
+    def line(self, text: str = "", *styles: str) -> None:
+        self._stream.write(self.paint(clean(text), *styles) + "\n")
+
+    def parts(self, *parts: tuple[str, str] | str) -> None:
+        """One line of parts, each a text or (text, style)."""
+        painted = [clean(one) if isinstance(one, str) else self.paint(clean(one[0]), one[1]) for one in parts]
+        self._stream.write("".join(painted) + "\n")
+
+
+def size(number: int) -> str:
+    """Bytes as a person reads them: exact multiples of MiB or GiB, else bytes."""
+    for unit, name in ((2**30, "GiB"), (2**20, "MiB")):
+        if number and number % unit == 0:
+            return f"{number // unit} {name}"
+    return f"{number} bytes"
+
+
+def value(one: Value, path: str = "") -> str:
+    """A value on one line."""
+    import json
+
+    if one is ABSENT:
+        return "(not set)"
+    if path.rpartition("/")[2] in _SIZES and isinstance(one, int):
+        return "unlimited" if one <= 0 else size(one)
+    if path.endswith("/RestartPolicy") and isinstance(one, dict):
+        retries = f":{one['MaximumRetryCount']}" if one.get("MaximumRetryCount") else ""
+        return f"{one.get('Name') or 'no'}{retries}"
+    return json.dumps(one, ensure_ascii=False)
+
+
+def _ordered(findings: Iterable[Finding]) -> list[Finding]:
+    return sorted(findings, key=lambda one: (-one.severity.rank, one.control, one.resource))
+
+
+def counts(number: dict[str, int]) -> str:
+    """The tally of outcomes as one sentence that adds up."""
+    outcomes = [f"{number[one.value]} {one.value}" for one in Outcome if number.get(one.value)]
+    return f"{sum(number.get(one.value, 0) for one in Outcome)} findings: {', '.join(outcomes)}"
+
+
+def audit(findings: list[Finding], tally: dict[str, int], out: Writer, show_all: bool = False) -> None:
+    """What fails or is unknown, the worst first; with `show_all` everything."""
+    shown = (Outcome.FAIL, Outcome.UNKNOWN) if not show_all else tuple(Outcome)
+    for outcome in shown:
+        group: dict[str, list[Finding]] = {}
+        for one in _ordered(one for one in findings if one.outcome is outcome):
+            group.setdefault(one.control, []).append(one)
+        for control, some in group.items():
+            first = some[0]
+            colour = "red" if first.severity >= Severity.HIGH and outcome is Outcome.FAIL else _OUTCOMES[outcome]
+            out.parts(
+                (f"{outcome.value.upper():8}", colour),
+                f" {first.severity.value:8} ",
+                (first.title, "bold"),
+                (f"  [{control}]", "dim"),
+            )
+            if len({one.reason for one in some}) == 1 and len(some) > 1:
+                out.line(f"         {', '.join(one.resource for one in some)}: {first.reason}")
+                continue
+            for one in some:
+                out.line(f"         {one.resource}: {one.reason}")
+    out.line()
+    out.line(counts(tally), "bold")
+    if not show_all:
+        out.line("--all shows every finding, `remediator plan` what would be changed.", "dim")
+
+
+def _change(one: Change, out: Writer) -> None:
+    note = f"{one.safety.value}, disruption {one.disruption.value}"
+    safety = "green" if one.safety is Safety.SAFE else "yellow"
+    if one.activation:
+        out.parts(
+            "    ",
+            ("! ", "magenta"),
+            one.path,
+            ": ",
+            (value(one.after_value, one.path), "green"),
+            " is configured, and taken up",
+            (f"   [{note}]", safety),
+        )
+    elif one.after_value is ABSENT:
+        out.parts(
+            "    ",
+            ("- ", "red"),
+            one.path,
+            ": ",
+            (value(one.before_value, one.path), "red"),
+            (f"   [{note}]", safety),
+        )
+    elif one.before_value is ABSENT:
+        out.parts(
+            "    ",
+            ("+ ", "green"),
+            one.path,
+            ": ",
+            (value(one.after_value, one.path), "green"),
+            (f"   [{note}]", safety),
+        )
+    else:
+        out.parts(
+            "    ",
+            ("~ ", "yellow"),
+            one.path,
+            ": ",
+            (value(one.before_value, one.path), "red"),
+            " -> ",
+            (value(one.after_value, one.path), "green"),
+            (f"   [{note}]", safety),
+        )
+    for told in one.evidence:
+        out.line(f"        evidence: {told}", "dim")
+
+
+def host_plan(plan: HostPlan, out: Writer) -> None:
+    """The changes by resource, what is held and why, and the numbers that add up."""
+    out.parts(
+        ("Host ", "bold"),
+        (plan.host.name, "bold"),
+        f" at {plan.host.root}" if plan.host.root != "/" else "",
+        (f", as collected {plan.collected_at}", "dim"),
+    )
+    out.line()
+    titles = {one.control: one.title for one in plan.findings}
+    grouped: dict[tuple[str, str], list[Change]] = {}
+    for change in plan.changes:
+        grouped.setdefault((change.kind, change.resource), []).append(change)
+    for (kind, resource), changes in grouped.items():
+        out.parts(("  " + (f"container {resource}" if kind == "container" else resource), "bold"))
+        told = ""
+        for one in changes:
+            if one.control != told:
+                told = one.control
+                out.line(f"      {titles.get(told, '')}  [{told}]", "dim")
+                if one.safety is not Safety.SAFE and kind != "container":
+                    out.line(f"      {one.why}", "dim")
+            _change(one, out)
+        out.line()
+    if not plan.changes:
+        out.line("  Nothing to change.")
+        out.line()
+    if plan.held:
+        out.line("Held (not run):", "bold")
+        reasons: dict[tuple[str, str], list[str]] = {}
+        for held in plan.held:
+            reasons.setdefault((f"{held.finding.title}  [{held.finding.control}]", held.reason), []).append(
+                held.finding.resource
+            )
+        for (title, reason), resources in reasons.items():
+            out.parts(("  # ", "yellow"), title)
+            out.line(f"      {', '.join(resources)}")
+            out.line(f"      {reason}", "dim")
+        out.line()
+    for outcome in (Outcome.WAIVED, Outcome.UNKNOWN, Outcome.MANUAL):
+        found = [other for other in plan.others if other.outcome is outcome]
+        if found:
+            out.line(f"{outcome.value.capitalize()}:", "bold")
+        for other in found:
+            out.line(f"  {other.title}  [{other.control}] {other.resource}")
+            out.line(f"      {other.reason}", "dim")
+        if found:
+            out.line()
+    for note in plan.notes:
+        out.line(f"Note: {note}", "yellow")
+    action = plan.steps.activation.action
+    updates = sum(len(one.names) for one in plan.steps.updates)
+    out.line(
+        f"{len(plan.steps.files)} files edited, {len(plan.steps.attributes)} modes or owners set, "
+        f"{updates} containers updated live, "
+        f"daemon: {'left alone' if action == 'none' else action}"
+    )
+    number = plan.counts
+    rest = ", ".join(
+        f"{number[one.value]} {one.value}" for one in Outcome if one is not Outcome.FAIL and number.get(one.value)
+    )
+    out.line(
+        f"{number['findings']} findings: {number['planned']} planned, {number['held']} held"
+        f"{', ' + rest if rest else ''}",
+        "bold",
+    )
+
+
+def plan(document: Plan, out: Writer) -> None:
+    for host in document.hosts:
+        host_plan(host, out)
+    if any(host.changes for host in document.hosts):
+        out.line(f"Plan {document.digest[:16]}, valid until {document.expires_at}", "dim")
+
+
+def _diff(diff: dict[str, Any], out: Writer) -> None:
+    import difflib
+
+    if "prepared" in diff:
+        out.line(str(diff["prepared"]))
+        return
+    before, after = diff.get("before", ""), diff.get("after", "")
+    if isinstance(before, dict) and isinstance(after, dict):
+        path = after.get("path", before.get("path", ""))
+        for key in after:
+            if key != "path" and before.get(key) != after[key]:
+                out.parts(
+                    "  ",
+                    str(path),
+                    f": {key} ",
+                    (str(before.get(key)), "red"),
+                    " -> ",
+                    (str(after[key]), "green"),
+                )
+        return
+    old, new = str(diff.get("before_header", "before")), str(diff.get("after_header", "after"))
+    lines = difflib.unified_diff(str(before).splitlines(), str(after).splitlines(), old, new, lineterm="")
+    for line in lines:
+        colour = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "dim")
+        out.line("  " + line, colour)
+
+
+def prediction(one: Prediction, out: Writer) -> None:
+    """What a dry-run predicts, with diffs."""
+    for diff in one.diffs:
+        _diff(diff, out)
+    out.line()
+    for told in one.changed:
+        out.line(f"  would change: {told}")
+    for error in one.errors:
+        out.line(f"  error: {error}", "red")
+    out.line(f"Dry-run: {len(one.changed)} tasks would change something; nothing was changed.", "bold")
+
+
+def receipt(one: Receipt, out: Writer) -> None:
+    """What a run did, as the fresh look afterwards says."""
+    for host in one.hosts:
+        for title, some, colour in (
+            ("fixed", host.fixed, "green"),
+            ("pending activation", host.pending, "magenta"),
+            ("not fixed", host.failed, "red"),
+        ):
+            for found in some:
+                out.parts(
+                    (f"{title:18}", colour),
+                    f" {found.title}  [{found.control}] {found.resource}",
+                    "" if colour == "green" else f": {found.reason}",
+                )
+        for told in host.left:
+            out.parts(("left alone        ", "yellow"), f" {told}")
+        for error in host.errors:
+            out.parts(("error             ", "red"), f" {error}")
+        out.line()
+        if one.kind == "rollback":
+            out.line(
+                f"Run {one.run}: {'undid' if host.ok else 'could not wholly undo'} {one.undoes}: "
+                f"{len(host.changed)} tasks changed something.",
+                "bold",
+            )
+        else:
+            out.line(
+                f"Run {one.run}: {len(host.fixed)} fixed, {len(host.pending)} pending activation, "
+                f"{len(host.failed)} not fixed.",
+                "bold",
+            )
+            out.line(f"`remediator rollback {one.run}` takes it back.", "dim")
+
+
+def history(receipts: list[Receipt], out: Writer) -> None:
+    """One line a run."""
+    for one in receipts:
+        host = one.hosts[0]
+        ended = "ok" if one.ok else "failed" if one.finished_at else "died"
+        out.parts(
+            one.run,
+            f"  {one.kind:8} ",
+            (f"{ended:6}", "green" if one.ok else "red"),
+            f" {len(host.fixed)} fixed, {len(host.pending)} pending, {len(host.failed)} not fixed",
+            f", undoes {one.undoes}" if one.undoes else "",
+        )
+    if not receipts:
+        out.line("No runs yet.")
+
+
+def drift(drifted: list[Drifted], failing: list[Finding], out: Writer) -> None:
+    """What is no longer as runs left it, and what the baseline says of the host now."""
+    for one in drifted:
+        name = f"container {one.resource}" if one.kind == "container" else one.resource
+        if one.gone:
+            out.parts(("drifted ", "red"), f"{name}: is gone (run {one.run})")
+            continue
+        left, now = one.left if one.had else ABSENT, one.now if one.has else ABSENT
+        out.parts(
+            ("drifted ", "red"),
+            f"{name} {one.path}: ",
+            (value(left, one.path), "green"),
+            " -> ",
+            (value(now, one.path), "red"),
+            (f"  (run {one.run})", "dim"),
+        )
+    for found in failing:
+        out.parts(("fails   ", "yellow"), f"{found.title}  [{found.control}] {found.resource}: {found.reason}")
+    if not drifted and not failing:
+        out.line("No drift, and nothing fails that could be fixed.")
+
+
+def highest(changes: Iterable[Change]) -> Disruption:
+    """The greatest disruption of some changes."""
+    return max((one.disruption for one in changes), default=Disruption.NONE, key=lambda one: one.rank)

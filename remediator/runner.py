@@ -1,0 +1,142 @@
+"""Runs a playbook through ansible-runner. The only place that imports it.
+
+Each run has a private directory of its own (0700, removed afterwards), since ansible-runner reads back
+from it what an earlier run left, `--check` among it. The environment is an allow-list.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from .errors import ApplyError
+from .model import Model
+
+_ENVIRONMENT: Final = (
+    "HOME", "LANG", "LC_ALL", "PATH", "TERM", "TMPDIR", "USER", "SSH_AUTH_SOCK", "DOCKER_HOST",
+    "ANSIBLE_CONFIG", "ANSIBLE_VAULT_PASSWORD_FILE", "ANSIBLE_PRIVATE_KEY_FILE",
+    "ANSIBLE_REMOTE_USER", "ANSIBLE_SSH_ARGS",
+)  # fmt: skip
+
+
+class TaskResult(Model, frozen=True):
+    """What one task did on one host, or one item of a task that loops."""
+
+    host: str
+    task: str
+    item: str
+    changed: bool
+    failed: bool = False
+    message: str = ""
+    diff: tuple[dict[str, Any], ...] = ()
+
+
+class RunResult(Model, frozen=True):
+    """How a run ended: `ok` is a return code of 0 and no host failed or unreachable."""
+
+    ok: bool
+    rc: int | None
+    status: str
+    results: tuple[TaskResult, ...]
+
+    @property
+    def changed(self) -> tuple[TaskResult, ...]:
+        return tuple(one for one in self.results if one.changed)
+
+    @property
+    def failures(self) -> tuple[TaskResult, ...]:
+        return tuple(one for one in self.results if one.failed)
+
+
+def _environment(given: dict[str, str]) -> dict[str, str]:
+    kept = {key: value for key, value in given.items() if key in _ENVIRONMENT}
+    kept["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", os.defpath)])
+    kept["ANSIBLE_NOCOLOR"] = "1"
+    kept["ANSIBLE_RETRY_FILES_ENABLED"] = "0"
+    kept["ANSIBLE_PIPELINING"] = "1"
+    return kept
+
+
+def _result(event: dict[str, Any]) -> TaskResult | None:
+    name, data = event.get("event", ""), event.get("event_data", {})
+    kinds = {
+        "runner_on_ok": False,
+        "runner_item_on_ok": False,
+        "runner_on_failed": True,
+        "runner_item_on_failed": True,
+        "runner_on_unreachable": True,
+    }
+    if name not in kinds:
+        return None
+    result = data.get("res") or {}
+    if not name.startswith("runner_item") and "results" in result:
+        return None  # the items were told one by one
+    failed = kinds[name] and not data.get("ignore_errors")
+    diff = result.get("diff") or ()
+    return TaskResult(
+        host=data.get("host", ""),
+        task=data.get("task", ""),
+        item=str(result.get("_ansible_item_label", "")),
+        changed=bool(result.get("changed")) and not failed,
+        failed=failed,
+        message=str(result.get("msg") or result.get("stderr") or "") if failed else "",
+        diff=tuple(one for one in (diff if isinstance(diff, list) else [diff]) if one),
+    )
+
+
+def run(
+    write_project: Callable[[Path], None],
+    check: bool,
+    on_task: Callable[[str], None] | None = None,
+    inventory: Path | None = None,
+    limit: str = "",
+) -> RunResult:
+    """Run playbook.yml of a project that `write_project` writes into a directory.
+
+    With `check` as `--check --diff`. Raises ApplyError where ansible cannot be started.
+    """
+    import ansible_runner
+
+    results: list[TaskResult] = []
+
+    def handle(event: dict[str, Any]) -> bool:
+        if event.get("event") == "playbook_on_task_start" and on_task is not None:
+            on_task(str(event.get("event_data", {}).get("task", "")))
+        if (result := _result(event)) is not None:
+            results.append(result)
+        return False  # keep no copy of the event
+
+    with tempfile.TemporaryDirectory(prefix="remediator-") as folder:
+        project = Path(folder) / "project"
+        project.mkdir(mode=0o700)
+        write_project(project)
+        where = str(inventory or project / "inventory.json")
+        try:
+            runner = ansible_runner.interface.init_runner(
+                private_data_dir=folder,
+                playbook="playbook.yml",
+                inventory=where,
+                limit=limit or None,
+                cmdline="--check --diff" if check else "--diff",
+                quiet=True,
+                event_handler=handle,
+            )
+            kept = _environment(os.environ.copy())
+            for key in [one for one in runner.config.env if one in os.environ and one not in kept]:
+                del runner.config.env[key]
+            runner.config.env.pop("ANSIBLE_HOST_KEY_CHECKING", None)
+            runner.config.env.update(kept)
+            runner.run()
+        except (ansible_runner.exceptions.AnsibleRunnerException, OSError) as error:
+            raise ApplyError(
+                f"ansible-runner cannot start: {error}", "is ansible-core installed beside this program?"
+            ) from error
+        said = "" if results else (runner.stdout.read() if runner.stdout else "")
+        if not results and runner.rc != 0:
+            raise ApplyError(f"ansible-playbook did not run (rc {runner.rc}, {runner.status}): {said.strip()[-2000:]}")
+        ok = runner.rc == 0 and runner.status == "successful" and not any(one.failed for one in results)
+        return RunResult(ok, runner.rc, str(runner.status), tuple(results))
