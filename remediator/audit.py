@@ -85,9 +85,6 @@ def judge(control: Control, resource: str, fact: Fact, around: Scope) -> Finding
 
 
 def _control(control: Control, state: HostState, around: Scope) -> list[Finding]:
-    if control.expect is None:
-        resource = control.resource or "host"
-        return [finding(control, resource, Outcome.MANUAL, control.manual)]
     for name, wanted in control.when.items():
         applies, text = CONDITIONS[name](around.about, wanted)
         if applies is None:
@@ -101,6 +98,9 @@ def _control(control: Control, state: HostState, around: Scope) -> list[Finding]
             ]
         if not applies:
             return [finding(control, control.resource or "*", Outcome.NOT_APPLICABLE, text)]
+    if control.expect is None:
+        resource = control.resource or "host"
+        return [finding(control, resource, Outcome.MANUAL, control.manual)]
     resources = _resources(control, state)
     if not resources:
         absent = {"container": "no containers", "group": "there is no group docker"}.get(

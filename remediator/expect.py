@@ -176,8 +176,21 @@ OPERATORS: Final[Mapping[str, Operator]] = {
     "restart_policy": _restart_policy,
 }
 
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _pattern(value: str) -> bool:
+    try:
+        re.compile(value)
+    except re.error:
+        return False
+    return True
+
+
 _SHAPES: Final[Mapping[str, Callable[[Any], bool]]] = {
-    "lte": lambda arg: isinstance(arg, int | float) and not isinstance(arg, bool),
+    "lte": lambda arg: _number(arg) and arg == arg,  # not NaN
     "has": lambda arg: isinstance(arg, list),
     "lacks": lambda arg: isinstance(arg, list),
     "lacks_prefix": lambda arg: isinstance(arg, list) and all(isinstance(one, str) for one in arg),
@@ -185,20 +198,31 @@ _SHAPES: Final[Mapping[str, Callable[[Any], bool]]] = {
     "mode": lambda arg: isinstance(arg, str) and bool(_OCTAL.fullmatch(arg)),
     "absent": lambda arg: arg is True,
     "set_if": lambda arg: (
-        isinstance(arg, dict) and arg.keys() == {"unset", "to"} and not _within(arg["to"], arg["unset"])
+        isinstance(arg, dict)
+        and arg.keys() == {"unset", "to"}
+        and isinstance(arg["unset"], list)
+        and not _within(arg["to"], arg["unset"])
     ),
     "none_of": lambda arg: isinstance(arg, list),
     "lacks_any": lambda arg: isinstance(arg, list),
     "lacks_item": lambda arg: (
         isinstance(arg, dict)
-        and all(isinstance(one, list) or (isinstance(one, dict) and one.keys() == {"lt"}) for one in arg.values())
+        and all(
+            isinstance(one, list) or (isinstance(one, dict) and one.keys() == {"lt"} and _number(one["lt"]))
+            for one in arg.values()
+        )
     ),
     "empty": lambda arg: arg is True,
     "not_empty": lambda arg: arg is True,
-    "matches": lambda arg: isinstance(arg, str),
+    "matches": lambda arg: isinstance(arg, str) and _pattern(arg),
     "enabled": lambda arg: isinstance(arg, str) and arg not in _FALSE,
     "watch": lambda arg: isinstance(arg, str) and bool(arg) and set(arg) <= set(_WATCH_ORDER),
-    "restart_policy": lambda arg: isinstance(arg, dict) and isinstance(arg.get("max_retries"), int),
+    "restart_policy": lambda arg: (
+        isinstance(arg, dict)
+        and arg.keys() == {"max_retries"}
+        and type(arg["max_retries"]) is int
+        and arg["max_retries"] > 0
+    ),
 }
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .errors import PlanRefusedError
+from .expect import same
 from .model import ABSENT, Change, Json, Value
 
 Operation = dict[str, Any]
@@ -30,7 +31,7 @@ def get(document: Json, pointer: str) -> Value:
     for token in tokens(pointer):
         if isinstance(value, dict) and token in value:
             value = value[token]
-        elif isinstance(value, list) and token.isdigit() and int(token) < len(value):
+        elif isinstance(value, list) and token.isascii() and token.isdigit() and int(token) < len(value):
             value = value[int(token)]
         else:
             return ABSENT
@@ -38,7 +39,10 @@ def get(document: Json, pointer: str) -> Value:
 
 
 def put(document: Json, pointer: str, value: Value) -> Json:
-    """A copy of the document with the value set at a pointer (parents are made), or removed for ABSENT."""
+    """A copy of the document with the value set at a pointer, or removed for ABSENT.
+
+    Parents that are missing, or are no objects, are made.
+    """
     keys = tokens(pointer)
     if not keys:
         return copy.deepcopy(value)
@@ -46,6 +50,8 @@ def put(document: Json, pointer: str, value: Value) -> Json:
     target = result
     for key in keys[:-1]:
         if not isinstance(target.get(key), dict):
+            if value is ABSENT:
+                return result
             target[key] = {}
         target = target[key]
     if value is ABSENT:
@@ -58,26 +64,30 @@ def put(document: Json, pointer: str, value: Value) -> Json:
 def operations(document: Json, changes: Iterable[Change]) -> list[Operation]:
     """The RFC 6902 operations that make the changes, each guarded by a `test` of what it replaces.
 
-    `document` is the collected document: missing parents of an added key are added first. Changes that
-    only await activation patch nothing.
+    `document` is the collected document: missing parents of an added key are added first, and parents that
+    are no objects replaced. Changes that only await activation patch nothing.
     """
     result: list[Operation] = []
     current = document
     for change in changes:
         if change.activation:
             continue
-        before, after = get(current, change.path), change.after_value
+        after = change.after_value
+        keys = [f"/{escape(key)}" for key in tokens(change.path)]
+        parents = ["".join(keys[:end]) for end in range(1, len(keys))]
+        wrong = next((one for one in parents if not isinstance(get(current, one), dict)), None)
+        before = get(current, change.path) if wrong is None else ABSENT
         if after is ABSENT:
             if before is ABSENT:
                 continue
             result.append({"op": "test", "path": change.path, "value": before})
             result.append({"op": "remove", "path": change.path})
         elif before is ABSENT:
-            parents = tokens(change.path)[:-1]
-            for depth in range(1, len(parents) + 1):
-                parent = "".join(f"/{escape(key)}" for key in parents[:depth])
-                if get(current, parent) is ABSENT:
-                    result.append({"op": "add", "path": parent, "value": {}})
+            for parent in parents[parents.index(wrong) :] if wrong is not None else []:
+                there = get(current, parent) if parent == wrong else ABSENT
+                if there is not ABSENT:
+                    result.append({"op": "test", "path": parent, "value": there})
+                result.append({"op": "add" if there is ABSENT else "replace", "path": parent, "value": {}})
             result.append({"op": "add", "path": change.path, "value": after})
         else:
             result.append({"op": "test", "path": change.path, "value": before})
@@ -94,8 +104,13 @@ def apply(document: Json, patch: list[Operation]) -> Json:
     import jsonpatch
     import jsonpointer
 
+    result = document
     try:
-        return jsonpatch.JsonPatch(patch).apply(document)  # type: ignore[arg-type]
+        for one in patch:
+            if one["op"] == "test" and not same(get(result, one["path"]), one["value"]):  # jsonpatch: 1 == true
+                raise jsonpatch.JsonPatchTestFailed(f"{one['path']} is another value")
+            result = jsonpatch.JsonPatch([one]).apply(result)  # type: ignore[arg-type]
+        return result
     except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException) as error:
         raise PlanRefusedError(
             f"the patch does not fit the document: {error}", "the document changed since; plan again"

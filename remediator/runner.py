@@ -7,24 +7,22 @@ from it what an earlier run left, `--check` among it. The environment is an allo
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import tempfile
 from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
 from .errors import ApplyError
 from .model import Model
 
-_ENVIRONMENT: Final = (
-    "HOME", "LANG", "LC_ALL", "PATH", "TERM", "TMPDIR", "USER", "SSH_AUTH_SOCK", "DOCKER_HOST",
-    "ANSIBLE_CONFIG", "ANSIBLE_VAULT_PASSWORD_FILE", "ANSIBLE_PRIVATE_KEY_FILE",
-    "ANSIBLE_REMOTE_USER", "ANSIBLE_SSH_ARGS",
-)  # fmt: skip
+_ENVIRONMENT: Final = ("HOME", "LANG", "LC_ALL", "PATH", "TERM", "TMPDIR", "USER", "SSH_AUTH_SOCK", "DOCKER_HOST")
 
 
 class TaskResult(Model, frozen=True):
-    """What one task did on one host, or one item of a task that loops."""
+    """What one task did on one host, or one item of a task that loops; `data` is kept for collecting."""
 
     host: str
     task: str
@@ -32,6 +30,8 @@ class TaskResult(Model, frozen=True):
     changed: bool
     failed: bool = False
     message: str = ""
+    unreachable: bool = False
+    data: Any = None
     diff: tuple[dict[str, Any], ...] = ()
 
 
@@ -52,12 +52,25 @@ class RunResult(Model, frozen=True):
         return tuple(one for one in self.results if one.failed)
 
 
+def packaged(name: str) -> bytes:
+    """A file of the playbooks that come with the program, in an installed package or in a checkout."""
+    folder = files(__package__) / "playbooks"
+    return (folder if folder.is_dir() else files(__package__) / ".." / "playbooks").joinpath(name).read_bytes()
+
+
+def _absolute(inventory: str) -> str:
+    """An inventory's path, which ansible reads from another directory; a list of hosts stays as it is."""
+    return inventory if "," in inventory else str(Path(inventory).absolute())
+
+
 def _environment(given: dict[str, str]) -> dict[str, str]:
-    kept = {key: value for key, value in given.items() if key in _ENVIRONMENT}
+    kept = {key: value for key, value in given.items() if key in _ENVIRONMENT or key.startswith("ANSIBLE_")}
     kept["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", os.defpath)])
     kept["ANSIBLE_NOCOLOR"] = "1"
     kept["ANSIBLE_RETRY_FILES_ENABLED"] = "0"
-    kept["ANSIBLE_PIPELINING"] = "1"
+    kept.setdefault("ANSIBLE_PIPELINING", "1")
+    if Path("ansible.cfg").is_file() and not Path.cwd().stat().st_mode & 0o002:  # as ansible itself has it
+        kept.setdefault("ANSIBLE_CONFIG", str(Path("ansible.cfg").absolute()))
     return kept
 
 
@@ -83,21 +96,30 @@ def _result(event: dict[str, Any]) -> TaskResult | None:
         item=str(result.get("_ansible_item_label", "")),
         changed=bool(result.get("changed")) and not failed,
         failed=failed,
-        message=str(result.get("msg") or result.get("stderr") or "") if failed else "",
+        message=_message(result) if failed else "",
+        unreachable=name == "runner_on_unreachable",
+        data=result.get("evidence"),
         diff=tuple(one for one in (diff if isinstance(diff, list) else [diff]) if one),
     )
+
+
+def _message(result: dict[str, Any]) -> str:
+    told = [str(result.get(key, "")).strip() for key in ("msg", "module_stderr", "stderr")]
+    return "; ".join(dict.fromkeys(one for one in told if one))
 
 
 def run(
     write_project: Callable[[Path], None],
     check: bool,
     on_task: Callable[[str], None] | None = None,
-    inventory: Path | None = None,
+    inventory: str = "",
     limit: str = "",
+    playbook: str = "playbook.yml",
 ) -> RunResult:
-    """Run playbook.yml of a project that `write_project` writes into a directory.
+    """Run a playbook of a project that `write_project` writes into a directory.
 
-    With `check` as `--check --diff`. Raises ApplyError where ansible cannot be started.
+    With `check` as `--check --diff`. `inventory` is what ansible's -i takes, by default the project's own
+    inventory.json; `limit` a host pattern. Raises ApplyError where ansible cannot be started.
     """
     import ansible_runner
 
@@ -114,18 +136,22 @@ def run(
         project = Path(folder) / "project"
         project.mkdir(mode=0o700)
         write_project(project)
-        where = str(inventory or project / "inventory.json")
+        words = ["-i", _absolute(inventory) if inventory else str(project / "inventory.json"), "--diff"]
+        words += ["--check"] if check else []
+        words += ["--limit", limit] if limit else []
         try:
             runner = ansible_runner.interface.init_runner(
                 private_data_dir=folder,
-                playbook="playbook.yml",
-                inventory=where,
-                limit=limit or None,
-                cmdline="--check --diff" if check else "--diff",
+                playbook=playbook,
+                cmdline=shlex.join(words),
                 quiet=True,
                 event_handler=handle,
             )
             kept = _environment(os.environ.copy())
+            if not os.access(kept.get("HOME", Path("~").expanduser()), os.W_OK):
+                kept["HOME"] = folder  # ansible wants to write to it, and service users often have none
+            if not inventory:
+                kept["ANSIBLE_REMOTE_TMP"] = str(Path(folder) / "tmp")
             for key in [one for one in runner.config.env if one in os.environ and one not in kept]:
                 del runner.config.env[key]
             runner.config.env.pop("ANSIBLE_HOST_KEY_CHECKING", None)

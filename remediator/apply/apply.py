@@ -1,31 +1,28 @@
-"""Apply: from the plan file alone, through ansible-runner, verified by a fresh collect."""
+"""Apply: from the plan file alone, through ansible-runner, in waves, verified by a fresh collect."""
 
 from __future__ import annotations
 
-import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import filelock
 import msgspec
 
-from .. import kinds
 from ..baseline import Baseline
-from ..collect import local
 from ..errors import ApplyError, PlanRefusedError
 from ..model import HostState, Model
-from ..plan import playbook, saved
+from ..patch import digest
+from ..plan import saved
 from ..plan.model import HostPlan, Plan
-from ..plan.plan import preimage, seal
-from ..runner import RunResult, run
-from . import receipts, verify
+from ..plan.plan import preimage
+from ..plan.playbook import name_of
+from ..runner import RunResult
+from . import receipts, verify, waves
+from .reach import Reach, Say
 from .receipts import HostReceipt, Receipt
-
-Say = Callable[[str], None]
 
 
 class Prediction(Model, frozen=True):
@@ -37,58 +34,105 @@ class Prediction(Model, frozen=True):
     errors: tuple[str, ...] = ()
 
 
-def look(root: str = "/") -> HostState:
-    """A fresh state of this host or of a file tree."""
-    return kinds.state(local.collect(kinds.request(), root))
+class Rollout(Model, frozen=True):
+    """How many hosts at a time, and how many may fail before no further wave is begun."""
+
+    waves: str = waves.DEFAULT
+    max_failures: int = 0
 
 
-def check(plan: Plan, host: HostPlan, state: HostState, where: Path, now: datetime) -> None:
-    """Raise PlanRefusedError for a plan that is expired, used, foreign or stale on this host."""
-    saved.check_time(plan, now)
-    if used := next((one for one in receipts.history(where) if one.plan == plan.digest), None):
-        raise PlanRefusedError(f"the plan was applied already, by run {used.run}", "plan again")
-    if (host.host.machine_id, host.host.root) != (state.host.machine_id, state.host.root) or (
-        not host.host.machine_id and host.host.name != state.host.name
+def _foreign(host: HostPlan, state: HostState) -> str:
+    if (host.host.machine_id, host.host.root) == (state.host.machine_id, state.host.root) and (
+        host.host.machine_id or host.host.name == state.host.name
     ):
-        raise PlanRefusedError(
-            f"the plan was made for {host.host.name} ({host.host.machine_id or 'no machine-id'}), "
-            f"this is {state.host.name} ({state.host.machine_id or 'no machine-id'})",
-            "apply it there, or plan here",
-        )
-    for kind, resources in host.preimages.items():
-        for resource, wanted in resources.items():
-            fact = state.facts.get(kind, {}).get(resource)
-            if fact is None or fact.unknown or preimage(fact) != wanted:
-                raise PlanRefusedError(f"the plan is stale: {resource} has changed since it was made", "plan again")
-
-
-def _told(result: RunResult) -> tuple[str, ...]:
-    return tuple(
-        f"{one.task.removesuffix(' (predicted)')}: {one.item}" if one.item else one.task for one in result.changed
+        return ""
+    return (
+        f"the plan was made for {host.host.name} ({host.host.machine_id or 'no machine-id'}), "
+        f"this is {state.host.name} ({state.host.machine_id or 'no machine-id'})"
     )
 
 
-def _errors(result: RunResult) -> tuple[str, ...]:
-    return tuple(f"{one.task}{f' ({one.item})' if one.item else ''}: {one.message.strip()}" for one in result.failures)
+def _stale(host: HostPlan, state: HostState, half_done: bool) -> str:
+    """Which resource is not what the plan was made for; half-way, what it leads to counts as well."""
+    for kind, resources in host.preimages.items():
+        for resource, wanted in resources.items():
+            fact = state.facts.get(kind, {}).get(resource)
+            if fact is not None and not fact.unknown:
+                if preimage(fact) == wanted:
+                    continue
+                if half_done and digest(fact.document) == host.postimages.get(kind, {}).get(resource):
+                    continue
+            return f"the plan is stale: {resource} has changed since it was made"
+    return ""
 
 
-def _named(told: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(one.replace("Write the files into new directories: ", "Write the files: ") for one in told)
+def check(host: HostPlan, state: HostState, half_done: bool = False) -> None:
+    """Raise PlanRefusedError for a plan that is foreign or stale on this host."""
+    if reason := _foreign(host, state):
+        raise PlanRefusedError(reason, "apply it there, or plan here")
+    if reason := _stale(host, state, half_done):
+        raise PlanRefusedError(reason, "plan again")
 
 
-def dry_run(plan: Plan, on_task: Say | None = None) -> Prediction:
-    """The same playbook with --check --diff: what apply would do, and nothing done."""
-    host = plan.hosts[0]
-    if not host.steps:
+def unfinished(plan: Plan, where: Path) -> Receipt | None:
+    """The run that began this plan and did not finish it; raises PlanRefusedError for a used plan."""
+    begun = [one for one in receipts.history(where) if one.plan == plan.digest]
+    if not begun:
+        return None
+    if plan.inventory and not begun[-1].ok:
+        return begun[-1]
+    if not begun[-1].finished_at:
+        return begun[-1]
+    raise PlanRefusedError(f"the plan was applied already, by run {begun[-1].run}", "plan again")
+
+
+def _told(result: RunResult, host: str) -> tuple[str, ...]:
+    changed = [(one.task.removesuffix(" (predicted)"), one.item) for one in result.changed if one.host == host]
+    named = [(task.replace("Write the files into new directories", "Write the files"), item) for task, item in changed]
+    return tuple(f"{task}: {item}" if item else task for task, item in named)
+
+
+def _errors(result: RunResult, host: str) -> tuple[str, ...]:
+    return tuple(
+        f"{one.task}{f' ({one.item})' if one.item else ''}: {one.message.strip()}"
+        for one in result.failures
+        if one.host == host
+    )
+
+
+def _headed(diff: dict[str, Any], item: str) -> dict[str, Any]:
+    """A file's diff named by the file itself, not by the new text's place in a run's private directory."""
+    return {**diff, "before_header": item, "after_header": item} if item and "after_header" in diff else diff
+
+
+def dry_run(plan: Plan, reach: Reach, where: Path, on_task: Say | None = None) -> Prediction:
+    """The same playbook with --check --diff: what apply would do, and nothing done.
+
+    Raises PlanRefusedError where apply would refuse the plan.
+    """
+    saved.check_time(plan, datetime.now(UTC))
+    half_done = unfinished(plan, where) is not None
+    hosts = {name_of(plan, one): one for one in plan.hosts if one.steps}
+    if not hosts:
         return Prediction(True, ())
-    result = run(partial(playbook.write_project, plan), check=True, on_task=on_task)
-    diffs = tuple(diff for one in result.changed for diff in one.diff)
-    return Prediction(result.ok, _named(_told(result)), diffs, _errors(result))
+    states, failed = reach.look(hosts)
+    errors = [f"{name}: {reason}" for name, reason in failed.items()]
+    for name, state in states.items():
+        if name in hosts:
+            check(hosts[name], state, half_done)
+    result = reach.run(plan, states, check=True, on_task=on_task)
+    changed: list[str] = []
+    for name in states:
+        prefix = f"{name}: " if plan.inventory else ""
+        changed += [prefix + one for one in _told(result, name)]
+        errors += [prefix + one for one in _errors(result, name)]
+    diffs = tuple(_headed(diff, one.item) for one in result.changed for diff in one.diff)
+    return Prediction(result.ok and not errors, tuple(changed), diffs, tuple(errors))
 
 
 def lock(where: Path) -> filelock.BaseFileLock:
     """The lock that lets one run at a time change a host; the kernel frees it when its holder dies."""
-    receipts._prepare(where)
+    receipts.prepare(where)
     held = filelock.FileLock(where / "lock", mode=0o600)
     try:
         held.acquire(timeout=0)
@@ -97,62 +141,48 @@ def lock(where: Path) -> filelock.BaseFileLock:
     return held
 
 
-def _moment(now: datetime) -> str:
+def moment(now: datetime) -> str:
+    """A time as documents spell it."""
     return now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def perform(
-    plan: Plan,
-    baseline: Baseline,
-    where: Path,
-    kind: str = "apply",
-    on_task: Say | None = None,
-    now: datetime | None = None,
-) -> Receipt:
-    """Run the playbook of a plan, look again, and keep a receipt.
-
-    The receipt stands before the first change as well, so that a plan is used even if the run dies.
-    """
-    started = now or datetime.now(UTC)
-    host = plan.hosts[0]
-    run_id = f"{started.strftime('%Y%m%dT%H%M%SZ')}-{secrets.token_hex(4)}"
-    receipt = Receipt(
-        run=run_id,
+def _begin(plan: Plan, baseline: Baseline, kind: str, now: datetime) -> Receipt:
+    return Receipt(
+        run=f"{now.strftime('%Y%m%dT%H%M%SZ')}-{secrets.token_hex(4)}",
         kind=kind,
-        started_at=_moment(started),
+        started_at=moment(now),
         finished_at="",
         plan=plan.digest,
         baseline=baseline.name,
-        hosts=(HostReceipt(host.host, ok=False, errors=("did not finish",)),),
-        plans=plan.hosts,
+        hosts=tuple(HostReceipt(one.host, ok=False, errors=("not done",)) for one in plan.hosts if one.steps),
+        plans=tuple(one for one in plan.hosts if one.steps),
+        inventory=plan.inventory,
     )
-    receipts.write(where, receipt)
-    result = run(partial(playbook.write_project, plan), check=False, on_task=on_task)
-    state = look(host.host.root)
+
+
+def outcome(host: HostPlan, name: str, result: RunResult, state: HostState | None, baseline: Baseline) -> HostReceipt:
+    """What became of one host, as a fresh look says; without one nothing counts as fixed."""
+    errors = _errors(result, name)
+    if state is None:
+        return HostReceipt(host.host, ok=False, changed=_told(result, name), errors=(*errors, "no fresh look"))
     fixed, pending, failed = verify.sort(host, state, baseline)
-    errors = _errors(result)
-    if not result.ok and not errors:
+    if not result.ok and not errors and not any(one.failed for one in result.results):
         errors = (f"ansible ended with {result.status} (rc {result.rc})",)
     documents = {
-        name: {
-            resource: state.facts[name][resource].document for resource in resources if resource in state.facts[name]
-        }
-        for name, resources in host.preimages.items()
+        kind: {resource: state.facts[kind][resource].document for resource in some if resource in state.facts[kind]}
+        for kind, some in host.preimages.items()
     }
-    outcome = HostReceipt(
+    return HostReceipt(
         host.host,
-        ok=result.ok and not failed,
+        ok=not errors and not failed,
         fixed=tuple(fixed),
         pending=tuple(pending),
         failed=tuple(failed),
-        changed=_told(result),
+        changed=_told(result, name),
         errors=errors,
         documents=documents,
         files=edited(host, state),
     )
-    finished = msgspec.structs.replace(receipt, finished_at=_moment(datetime.now(UTC)), hosts=(outcome,))
-    receipts.write(where, finished)
-    return finished
 
 
 def edited(host: HostPlan, state: HostState) -> dict[str, str]:
@@ -166,21 +196,94 @@ def edited(host: HostPlan, state: HostState) -> dict[str, str]:
     return {one.path: known.get(one.path, "") for one in host.steps.files}
 
 
-def apply(plan: Plan, baseline: Baseline, on_task: Say | None = None, kind: str = "apply") -> Receipt:
-    """Apply a plan to this host or file tree.
+def _wave(
+    plan: Plan, names: Iterable[str], reach: Reach, baseline: Baseline, half_done: bool, on_task: Say | None
+) -> dict[str, HostReceipt]:
+    """Apply to the hosts of one wave; those that refuse the plan or cannot be reached are told, not changed."""
+    hosts = {name_of(plan, one): one for one in plan.hosts}
+    done: dict[str, HostReceipt] = {}
+    states, unreached = reach.look(names)
+    for name in names:
+        if name not in states:
+            done[name] = HostReceipt(hosts[name].host, ok=False, errors=(unreached.get(name, "gave no state"),))
+            continue
+        try:
+            check(hosts[name], states[name], half_done)
+        except PlanRefusedError as error:
+            if not plan.inventory:
+                raise
+            done[name] = HostReceipt(hosts[name].host, ok=False, errors=(str(error),))
+    ready = [name for name in names if name not in done]
+    if not ready:
+        return done
+    result = reach.run(plan, ready, check=False, on_task=on_task)
+    fresh, _ = reach.look(ready)
+    for name in ready:
+        done[name] = outcome(hosts[name], name, result, fresh.get(name), baseline)
+    return done
+
+
+def _put(receipt: Receipt, plan: Plan, done: dict[str, HostReceipt]) -> Receipt:
+    names = [name_of(plan, one) for one in receipt.plans]
+    hosts = tuple(done.get(name, old) for name, old in zip(names, receipt.hosts, strict=True))
+    return msgspec.structs.replace(receipt, hosts=hosts)
+
+
+def perform(
+    plan: Plan,
+    baseline: Baseline,
+    reach: Reach,
+    where: Path,
+    kind: str = "apply",
+    rollout: Rollout | None = None,
+    on_task: Say | None = None,
+    undoes: str = "",
+) -> Receipt:
+    """Run the playbook of a plan wave by wave, look again after each, and keep a receipt.
+
+    The receipt stands before the first change as well, so that a plan is used even if the run dies. A run
+    that died, or stopped at a wave that failed, is taken up where it ended.
+    """
+    rollout = rollout or Rollout()
+    begun = unfinished(plan, where)
+    receipt = begun or msgspec.structs.replace(_begin(plan, baseline, kind, datetime.now(UTC)), undoes=undoes)
+    receipts.write(where, receipt)
+    left = [one for one, was in zip(receipt.plans, receipt.hosts, strict=True) if not was.ok]
+    failures = 0
+    for number, wave in enumerate(waves.split([_renamed(plan, one) for one in left], rollout.waves), 1):
+        if failures > rollout.max_failures:
+            break
+        if on_task is not None and plan.inventory:
+            on_task(f"wave {number}: {', '.join(wave)}")
+        done = _wave(plan, wave, reach, baseline, begun is not None, on_task)
+        failures += sum(not one.ok for one in done.values())
+        receipt = _put(receipt, plan, done)
+        receipts.write(where, receipt)
+    receipt = msgspec.structs.replace(receipt, finished_at=moment(datetime.now(UTC)))
+    receipts.write(where, receipt)
+    return receipt
+
+
+def _renamed(plan: Plan, host: HostPlan) -> HostPlan:
+    return msgspec.structs.replace(host, host=msgspec.structs.replace(host.host, name=name_of(plan, host)))
+
+
+def apply(
+    plan: Plan,
+    baseline: Baseline,
+    reach: Reach,
+    on_task: Say | None = None,
+    kind: str = "apply",
+    rollout: Rollout | None = None,
+) -> Receipt:
+    """Apply a plan to its hosts.
 
     Raises PlanRefusedError for a plan that must not be applied, ApplyError where it cannot be.
     """
-    host = plan.hosts[0]
-    where = receipts.folder(host.host.root)
-    if host.host.root == "/" and os.geteuid() != 0:
-        raise ApplyError("changing this host needs root", "run it with sudo")
+    where = receipts.folder(reach.root)
     held = lock(where)
     try:
-        check(plan, host, look(host.host.root), where, datetime.now(UTC))
-        return perform(plan, baseline, where, kind=kind, on_task=on_task)
+        saved.check_time(plan, datetime.now(UTC))
+        return perform(plan, baseline, reach, where, kind, rollout, on_task)
     finally:
         held.release()
-
-
-__all__ = ["Prediction", "apply", "check", "dry_run", "lock", "look", "perform", "seal"]

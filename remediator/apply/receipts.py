@@ -49,6 +49,7 @@ class Receipt(Model, frozen=True):
     hosts: tuple[HostReceipt, ...]
     plans: tuple[HostPlan, ...]
     undoes: str = ""
+    inventory: str = ""
     format_version: int = FORMAT_VERSION
 
     @property
@@ -68,7 +69,8 @@ def folder(root: str = "/") -> Path:
     return Path(root) / STATE.lstrip("/")
 
 
-def _prepare(where: Path) -> Path:
+def prepare(where: Path) -> Path:
+    """Make the directory of receipts (0700); raises RemediatorError where others could write to it."""
     runs = where / "runs"
     try:
         runs.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -85,7 +87,7 @@ def _prepare(where: Path) -> Path:
 
 def write(where: Path, receipt: Receipt) -> Path:
     """Keep a receipt (0600, written whole or not at all), and remove the oldest beyond KEEP."""
-    runs = _prepare(where)
+    runs = prepare(where)
     path = runs / f"{receipt.run}.json"
     descriptor, name = tempfile.mkstemp(dir=runs, prefix=".", suffix=".new")
     with os.fdopen(descriptor, "wb") as file:

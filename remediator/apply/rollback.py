@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from ..audit import scope
 from ..baseline import Baseline
-from ..errors import ApplyError, InputError
+from ..errors import InputError
 from ..expect import same
+from ..kinds.compare import Scope
 from ..model import Attributes, Change, FileEdit, HostState, LiveUpdate
 from ..patch import digest, get
 from ..plan import activation
-from ..plan.model import Activation, HostPlan, Plan, Steps
+from ..plan.model import Activation, HostPlan, Plan, Policy, Steps
 from ..plan.plan import preimage, seal
+from ..plan.playbook import LOCAL
 from . import apply, receipts
+from .apply import Rollout
+from .reach import Here, Inventory, Reach
 from .receipts import HostReceipt, Receipt
 
 
@@ -96,20 +100,24 @@ def _updates(done: HostPlan, state: HostState) -> tuple[list[LiveUpdate], list[s
     return list(grouped.values()), left
 
 
-def inverse(receipt: Receipt, state: HostState, baseline: Baseline, now: datetime) -> tuple[Plan, list[str]]:
-    """The plan that undoes a run on the host as it is, and what it leaves alone with the reason."""
-    done, was = receipt.plans[0], receipt.hosts[0]
+def inverse(done: HostPlan, was: HostReceipt, state: HostState, around: Scope) -> tuple[HostPlan, list[str]]:
+    """The plan that undoes a run on one host as it is, and what it leaves alone with the reason."""
     files, left = _files(done, was, state)
     attributes, more = _attributes(done, state)
     updates, others = _updates(done, state)
     edited = {one.path for one in files}
     daemon = [_inverse(one) for one in done.changes if one.kind == "daemon" and one.resource in edited]
-    act = activation.decide(state, daemon, scope(state, baseline)) if daemon else Activation()
+    act = activation.decide(state, daemon, around) if daemon else Activation()
     rules = any(path.startswith("/etc/audit/") for path in edited)
     host = msgspec.structs.replace(
         done,
         collected_at=state.collected_at,
-        preimages={},
+        preimages={
+            kind: {name: preimage(facts[name]) for name in resources if name in facts}
+            for kind, resources in done.preimages.items()
+            if (facts := state.facts.get(kind, {}))
+        },
+        postimages={},
         counts={},
         findings=(),
         changes=tuple(_inverse(one) for one in done.changes if not one.activation),
@@ -119,55 +127,80 @@ def inverse(receipt: Receipt, state: HostState, baseline: Baseline, now: datetim
         steps=Steps(tuple(files), tuple(attributes), rules, tuple(updates), act),
         notes=(),
     )
-    moment = now.strftime("%Y-%m-%dT%H:%M:%SZ")
-    plan = Plan(moment, moment, receipt.baseline, "", apply_policy(receipt), (host,))
-    return seal(plan), left + more + others
+    return host, [*left, *more, *others]
 
 
-def apply_policy(receipt: Receipt) -> Any:
-    """A rollback may disrupt as much as what it undoes."""
-    from ..plan.model import Policy
+def _missed(done: HostPlan, left: list[str], state: HostState | None) -> list[str]:
+    """What is not as it was before the run, though nobody else changed it."""
+    missed = []
+    for kind, resources in done.preimages.items() if state else ():
+        for resource, wanted in resources.items():
+            fact = state.facts.get(kind, {}).get(resource) if state else None
+            if kind == "container" or any(resource in one for one in left):
+                continue
+            if fact is None or preimage(fact) != wanted:
+                missed.append(f"{resource}: is not as it was before the run")
+    return missed
 
-    return Policy(
-        max_disruption=max((one.disruption for one in receipt.plans[0].changes), default=Policy().max_disruption)
-    )
+
+def _reach(receipt: Receipt, root: str, inventory: str) -> Reach:
+    if receipt.inventory or inventory:
+        return Inventory(inventory or receipt.inventory)
+    return Here(root)
 
 
-def rollback(run: str, baseline: Baseline, root: str = "/", on_task: Callable[[str], None] | None = None) -> Receipt:
-    """Undo a run on this host or file tree, and keep a receipt of it.
+def rollback(
+    run: str, baseline: Baseline, root: str = "/", inventory: str = "", on_task: Callable[[str], None] | None = None
+) -> Receipt:
+    """Undo a run on its hosts, and keep a receipt of it.
 
     Raises InputError where the run is not known or was undone already. What someone else changed since is
     left alone and said.
     """
     where = receipts.folder(root)
-    if root == "/" and os.geteuid() != 0:
-        raise ApplyError("changing this host needs root", "run it with sudo")
     held = apply.lock(where)
     try:
         receipt = receipts.find(where, run)
         if by := next((one for one in receipts.history(where) if one.undoes == receipt.run), None):
             raise InputError(f"run {receipt.run} was rolled back already, by run {by.run}")
-        now = datetime.now(UTC)
-        plan, left = inverse(receipt, apply.look(root), baseline, now)
-        made = apply.perform(plan, baseline, where, kind="rollback", on_task=on_task, now=now)
-        state = apply.look(root)
-        missed = [
-            f"{resource}: is not as it was before the run"
-            for kind, resources in receipt.plans[0].preimages.items()
-            for resource, wanted in resources.items()
-            if kind != "container"
-            and (fact := state.facts.get(kind, {}).get(resource)) is not None
-            and preimage(fact) != wanted
-            and not any(resource in one for one in left)
-        ]
-        outcome = msgspec.structs.replace(
-            made.hosts[0],
-            left=tuple(left),
-            errors=made.hosts[0].errors + tuple(missed),
-            ok=made.hosts[0].ok and not missed,
-        )
-        final = msgspec.structs.replace(made, hosts=(outcome,), undoes=receipt.run)
-        receipts.write(where, final)
-        return final
+        reach = _reach(receipt, root, inventory)
+        return _undo(receipt, baseline, reach, where, on_task)
     finally:
         held.release()
+
+
+def _undo(
+    receipt: Receipt, baseline: Baseline, reach: Reach, where: Path, on_task: Callable[[str], None] | None
+) -> Receipt:
+    names = {(one.host.name if receipt.inventory else LOCAL): one for one in receipt.plans}
+    was = dict(zip(names, receipt.hosts, strict=True))
+    states, unreached = reach.look([name for name in names if was[name].changed or was[name].documents])
+    made: list[HostPlan] = []
+    left: dict[str, list[str]] = {}
+    for name, state in states.items():
+        host, left[name] = inverse(names[name], was[name], state, scope(state, baseline))
+        made.append(host)
+    now = apply.moment(datetime.now(UTC))
+    disruption = max((one.disruption for host in made for one in host.changes), default=Policy().max_disruption)
+    plan = seal(
+        Plan(
+            now, now, receipt.baseline, "", Policy(max_disruption=disruption), tuple(made), receipt.inventory, unreached
+        )
+    )
+    done = apply.perform(
+        plan, baseline, reach, where, "rollback", Rollout("100%", len(made)), on_task, undoes=receipt.run
+    )
+    fresh, _ = reach.look(states)
+    outcomes = []
+    for host, one in zip(done.plans, done.hosts, strict=True):
+        name = host.host.name if receipt.inventory else LOCAL
+        missed = _missed(names[name], left[name], fresh.get(name))
+        told = {"left": tuple(left[name]), "errors": one.errors + tuple(missed), "ok": one.ok and not missed}
+        outcomes.append(msgspec.structs.replace(one, **told))
+    outcomes += [
+        HostReceipt(names[name].host, ok=False, errors=(reason,)) for name, reason in unreached.items() if name in names
+    ]
+    plans = (*done.plans, *(names[name] for name in unreached if name in names))
+    final = msgspec.structs.replace(done, hosts=tuple(outcomes), plans=plans)
+    receipts.write(where, final)
+    return final

@@ -16,6 +16,17 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("plan", type=Path, help="a plan that `remediator plan -o` wrote")
     parser.add_argument("--dry-run", action="store_true", help="run the same playbook with --check --diff")
     parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("-i", "--inventory", metavar="INVENTORY", default="", help="another inventory than the plan's")
+    parser.add_argument(
+        "--waves", metavar="LIST", default="1,25%,100%", help="hosts done after each wave (default: 1,25%%,100%%)"
+    )
+    parser.add_argument(
+        "--max-failures",
+        metavar="N",
+        type=int,
+        default=0,
+        help="hosts that may fail before no further wave is begun (default: 0)",
+    )
     common.baseline_argument(parser)
     common.format_argument(parser)
 
@@ -30,11 +41,9 @@ def _agreed(count: int) -> bool:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from datetime import UTC, datetime
-
     import msgspec
 
-    from ..apply import apply, receipts
+    from ..apply import apply, reach, receipts, waves
     from ..baseline import load_baseline
     from ..errors import PlanRefusedError
     from ..patch import digest
@@ -48,15 +57,15 @@ def run(arguments: argparse.Namespace) -> int:
             "the plan was made with another baseline than this one", "give it with --baseline, or plan again"
         )
     out = text.Writer()
-    host = plan.hosts[0]
-    if not host.changes:
+    changes = sum(len(host.changes) for host in plan.hosts)
+    if not changes:
         if arguments.format == "text":
             out.line("Nothing to change.")
         return 0
+    hosts = reach.of(plan, arguments.inventory)
     if arguments.dry_run:
-        apply.check(plan, host, apply.look(host.host.root), receipts.folder(host.host.root), datetime.now(UTC))
         try:
-            predicted = apply.dry_run(plan, common.progress())
+            predicted = apply.dry_run(plan, hosts, receipts.folder(hosts.root), common.progress())
         finally:
             common.clear_progress()
         if arguments.format == "json":
@@ -64,13 +73,15 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             text.prediction(predicted, out)
         return 2 if predicted.ok else 1
+    rollout = apply.Rollout(arguments.waves, arguments.max_failures)
+    waves.parse(arguments.waves, len(plan.hosts))
     if not arguments.yes:
         text.plan(plan, out)
-        if not _agreed(len(host.changes)):
+        if not _agreed(changes):
             out.line("Nothing was changed.")
             return 1
     try:
-        receipt = apply.apply(plan, baseline, common.progress())
+        receipt = apply.apply(plan, baseline, hosts, common.progress(), rollout=rollout)
     finally:
         common.clear_progress()
     if arguments.format == "json":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from . import common
 
@@ -24,20 +25,31 @@ def run(arguments: argparse.Namespace) -> int:
     from ..report import text
 
     baseline = load_baseline(arguments.baseline)
-    state = common.state(arguments)
-    findings = audit.audit(state, baseline)
-    tally = audit.tally(findings)
-    if arguments.format == "json":
-        common.print_json(
+    states, unreached = common.states(arguments)
+    documents: list[dict[str, Any]] = []
+    for state in states:
+        findings = audit.audit(state, baseline)
+        documents.append(
             {
                 "format_version": 1,
                 "host": state.host,
                 "collected_at": state.collected_at,
                 "baseline": baseline.name,
-                "counts": tally,
+                "counts": audit.tally(findings),
                 "findings": findings,
             }
         )
+    if arguments.format == "json" and arguments.inventory:
+        common.print_json({"format_version": 1, "hosts": documents, "unreached": unreached})
+    elif arguments.format == "json":
+        common.print_json(documents[0])
     else:
-        text.audit(findings, tally, text.Writer(), arguments.all)
-    return 2 if any(one.outcome is Outcome.FAIL for one in findings) else 0
+        out = text.Writer()
+        for one in documents:
+            if arguments.inventory:
+                out.line(f"Host {one['host'].name}", "bold")
+            text.audit(one["findings"], one["counts"], out, arguments.all)
+        text.unreached(unreached, out)
+    if unreached:
+        return 1
+    return 2 if any(one["counts"][Outcome.FAIL] for one in documents) else 0

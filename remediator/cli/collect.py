@@ -1,4 +1,7 @@
-"""Read what a host is and print or save it as one JSON document. Nothing is changed."""
+"""Read what a host is and print or save it as one JSON document; of an inventory, one line a host.
+
+Nothing is changed.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,11 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     import msgspec
 
-    state = common.state(arguments)
-    common.write(arguments.output, msgspec.json.format(msgspec.json.encode(state), indent=1) + b"\n")
-    return 0
+    states, unreached = common.states(arguments)
+    if arguments.inventory:
+        data = b"".join(msgspec.json.encode(one) + b"\n" for one in states)
+    else:
+        data = msgspec.json.format(msgspec.json.encode(states[0]), indent=1) + b"\n"
+    common.write(arguments.output, data)
+    common.tell_unreached(unreached)
+    return 1 if unreached else 0

@@ -12,6 +12,7 @@ from ..errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from ..model import HostState
     from ..plan.model import Policy
@@ -28,6 +29,8 @@ def host_arguments(parser: argparse.ArgumentParser) -> None:
         help="a host's file tree; recorded engine data in DIR/../engine.json",
     )
     which.add_argument("--state", metavar="FILE", help="a state that `remediator collect` wrote")
+    which.add_argument("-i", "--inventory", metavar="INVENTORY", default="", help="hosts of an Ansible inventory")
+    group.add_argument("--limit", metavar="PATTERN", default="", help="only these hosts of the inventory")
     group.add_argument(
         "--timeout",
         metavar="SECONDS",
@@ -78,17 +81,54 @@ def policy(arguments: argparse.Namespace) -> Policy:
     return Policy(Safety(arguments.fix), Disruption(arguments.max_disruption))
 
 
-def state(arguments: argparse.Namespace) -> HostState:
-    """The state of the chosen host."""
+def now() -> datetime:
+    """The time that a plan is made; that of SOURCE_DATE_EPOCH (seconds) where it is set, for the same bytes."""
+    from datetime import UTC, datetime
+
+    given = os.environ.get("SOURCE_DATE_EPOCH")
+    try:
+        return datetime.fromtimestamp(int(given), UTC) if given else datetime.now(UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise InputError(f"SOURCE_DATE_EPOCH={given}: not a number of seconds") from error
+
+
+def states(arguments: argparse.Namespace) -> tuple[list[HostState], dict[str, str]]:
+    """The states of the chosen hosts, and why some of them gave none."""
+    from .. import kinds
+    from ..collect import fleet, local
+
+    if arguments.inventory:
+        request = kinds.request()
+        found, failed = fleet.collect(request, arguments.inventory, arguments.limit, arguments.timeout, progress())
+        clear_progress()
+        return [kinds.state(found[name], name) for name in sorted(found)], failed
+    if arguments.limit:
+        raise InputError("--limit: is for hosts of an inventory", "give one with -i")
+    if arguments.state:
+        return [saved_state(arguments.state)], {}
+    return [kinds.state(local.collect(kinds.request(), arguments.root, arguments.timeout))], {}
+
+
+def inventory(arguments: argparse.Namespace) -> str:
+    """The inventory as a plan keeps it: an absolute path, or a list of hosts."""
+    given = str(arguments.inventory)
+    return given if not given or "," in given else str(Path(given).absolute())
+
+
+def tell_unreached(hosts: dict[str, str]) -> None:
+    """Say on standard error which hosts gave no state, and why."""
+    from ..report.text import clean
+
+    for name, reason in hosts.items():
+        print(clean(f"{name}: {reason}"), file=sys.stderr)
+
+
+def saved_state(path: str) -> HostState:
+    """A state that `remediator collect` wrote; "-" is standard input."""
     import msgspec
 
-    from .. import kinds
-    from ..collect import local
     from ..model import FORMAT_VERSION, HostState
 
-    if not arguments.state:
-        return kinds.state(local.collect(kinds.request(), arguments.root, arguments.timeout))
-    path = arguments.state
     try:
         data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
         version = msgspec.json.decode(data).get("format_version", FORMAT_VERSION)

@@ -9,6 +9,7 @@ status       when the timer ran and runs
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from . import common
 
@@ -31,18 +32,10 @@ def add(parser: argparse.ArgumentParser) -> None:
         default="15m",
         help="for install: a time span such as 90s, 15m or 1d (default: 15m)",
     )
-    parser.add_argument("--root", metavar="DIR", default="/", help="a host's file tree")
-    parser.add_argument(
-        "--timeout",
-        metavar="SECONDS",
-        type=int,
-        default=10,
-        help="how long the engine may take to answer (default: 10)",
-    )
+    common.host_arguments(parser)
     common.baseline_argument(parser)
     common.policy_arguments(parser)
     common.format_argument(parser)
-    parser.set_defaults(state=None)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -93,7 +86,7 @@ def _once(arguments: argparse.Namespace) -> int:
     import structlog
 
     from .. import log
-    from ..apply import apply, receipts
+    from ..apply import apply, reach, receipts
     from ..baseline import load_baseline
     from ..drift import drift
     from ..plan.plan import make
@@ -102,37 +95,33 @@ def _once(arguments: argparse.Namespace) -> int:
     log.configure()
     logger = structlog.get_logger()
     baseline = load_baseline(arguments.baseline)
-    state = common.state(arguments)
-    where = receipts.folder(arguments.root)
-    drifted = drift.compare(receipts.history(where), state)
-    plan = make([state], baseline, common.policy(arguments), datetime.now(UTC))
-    failing = list(plan.hosts[0].findings)
+    states, unreached = common.states(arguments)
+    history = receipts.history(receipts.folder(arguments.root))
+    found = [drift.compare(history, state) for state in states]
+    inventory = common.inventory(arguments)
+    plan = make(states, baseline, common.policy(arguments), datetime.now(UTC), inventory=inventory, unreached=unreached)
+    changes = sum(len(host.changes) for host in plan.hosts)
     receipt = None
-    if arguments.mode == "correct" and plan.hosts[0].changes:
-        logger.info("correcting", changes=len(plan.hosts[0].changes), drifted=len(drifted), plan=plan.digest[:16])
-        receipt = apply.apply(plan, baseline, common.progress(), kind="drift")
-        logger.info(
-            "corrected",
-            run=receipt.run,
-            ok=receipt.ok,
-            fixed=len(receipt.hosts[0].fixed),
-            failed=len(receipt.hosts[0].failed),
-        )
+    if arguments.mode == "correct" and changes:
+        logger.info("correcting", changes=changes, drifted=sum(map(len, found)), plan=plan.digest[:16])
+        receipt = apply.apply(plan, baseline, reach.of(plan), common.progress(), kind="drift")
+        logger.info("corrected", run=receipt.run, ok=receipt.ok)
+    hosts: list[dict[str, Any]] = [
+        {"host": state.host, "drifted": drifted, "fixable": host.findings}
+        for state, drifted, host in zip(states, found, plan.hosts, strict=True)
+    ]
     if arguments.format == "json":
-        common.print_json(
-            {
-                "format_version": 1,
-                "host": state.host,
-                "drifted": drifted,
-                "fixable": failing,
-                "receipt": receipt,
-            }
-        )
+        rest = {"hosts": hosts, "unreached": unreached} if arguments.inventory else hosts[0]
+        common.print_json({"format_version": 1, **rest, "receipt": receipt})
     else:
         out = text.Writer()
-        text.drift(drifted, failing, out)
+        for one in hosts:
+            if arguments.inventory:
+                out.line(f"Host {one['host'].name}", "bold")
+            text.drift(one["drifted"], list(one["fixable"]), out)
+        text.unreached(unreached, out)
         if receipt is not None:
             text.receipt(receipt, out)
-    if receipt is not None and not receipt.ok:
+    if unreached or (receipt is not None and not receipt.ok):
         return 1
-    return 2 if drifted or failing else 0
+    return 2 if changes or any(found) else 0

@@ -26,15 +26,15 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from datetime import UTC, datetime
-
     from ..baseline import load_baseline
     from ..plan import playbook
     from ..plan.plan import make
     from ..report import text
 
     baseline = load_baseline(arguments.baseline)
-    plan = make([common.state(arguments)], baseline, common.policy(arguments), datetime.now(UTC))
+    states, unreached = common.states(arguments)
+    policy, inventory = common.policy(arguments), common.inventory(arguments)
+    plan = make(states, baseline, policy, common.now(), inventory=inventory, unreached=unreached)
     if arguments.output:
         common.write(arguments.output, playbook.encode(plan))
     if arguments.emit:
@@ -43,4 +43,6 @@ def run(arguments: argparse.Namespace) -> int:
         common.print_json(plan)
     elif arguments.output != "-":
         text.plan(plan, text.Writer())
+    if unreached:
+        return 1
     return 2 if any(host.changes for host in plan.hosts) else 0

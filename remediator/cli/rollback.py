@@ -13,6 +13,7 @@ EXAMPLE = "remediator rollback 20260101T030000Z-1a2b3c4d"
 def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_id", metavar="RUN", help="a run's id, or the beginning of it (`remediator history`)")
     parser.add_argument("--root", metavar="DIR", default="/", help="a host's file tree")
+    parser.add_argument("-i", "--inventory", metavar="INVENTORY", default="", help="another inventory than the run's")
     common.baseline_argument(parser)
     common.format_argument(parser)
 
@@ -23,7 +24,8 @@ def run(arguments: argparse.Namespace) -> int:
     from ..report import text
 
     try:
-        receipt = rollback(arguments.run_id, load_baseline(arguments.baseline), arguments.root, common.progress())
+        baseline = load_baseline(arguments.baseline)
+        receipt = rollback(arguments.run_id, baseline, arguments.root, arguments.inventory, common.progress())
     finally:
         common.clear_progress()
     if arguments.format == "json":

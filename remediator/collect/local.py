@@ -54,19 +54,7 @@ def _inspect(client: Any, identity: str) -> dict[str, Any] | None:
 
 
 def _reason(error: Exception) -> str:
-    text = str(error)
-    if "timed out" in text.lower() or "Timeout" in type(error).__name__:
-        return "the engine did not answer in time"
-    if "PermissionError" in text or "Permission denied" in text:
-        return "no permission to speak to the engine's socket"
-    if (
-        "FileNotFoundError" in text
-        or "No such file" in text
-        or "Connection refused" in text
-        or "ConnectionRefused" in text
-    ):
-        return "no engine answers at its socket"
-    return f"the engine cannot be asked: {text}"
+    return containers.reason(f"{type(error).__name__}: {error}" if "Timeout" in type(error).__name__ else str(error))
 
 
 class RecordedEngine:
@@ -87,9 +75,9 @@ class RecordedEngine:
             return {"error": "a file tree without recorded engine data"}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{self._path}: not a recording of an engine: {error!r}") from error
-        for name, live in document.get("live", {}).items():
-            if name in found["containers"]:
-                found["containers"][name]["live"] = live
+        measured = document.get("live", {})
+        for name, one in found["containers"].items():
+            one["live"] = measured.get(name, {})  # never of this machine's processes with the same numbers
         found["recorded"] = True
         return found
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..apply.receipts import Receipt
 from ..expect import same
-from ..model import ABSENT, HostState, Json, Model, Value
+from ..model import ABSENT, HostId, HostState, Json, Model, Value
 from ..patch import escape
 
 
@@ -33,12 +33,14 @@ def _differences(left: Value, now: Value, path: str = "") -> Iterable[tuple[str,
         yield path, left, now
 
 
-def known(receipts: Iterable[Receipt]) -> dict[tuple[str, str], tuple[str, Any]]:
-    """The documents as the newest run that touched them left them: {(kind, resource): (run, document)}."""
+def known(receipts: Iterable[Receipt], host: HostId) -> dict[tuple[str, str], tuple[str, Any]]:
+    """A host's documents as the newest run that touched them left them: {(kind, resource): (run, document)}."""
     found: dict[tuple[str, str], tuple[str, Any]] = {}
     for receipt in receipts:
-        for host in receipt.hosts:
-            for kind, resources in host.documents.items():
+        for one in receipt.hosts:
+            if (one.host.machine_id, one.host.root) != (host.machine_id, host.root):
+                continue
+            for kind, resources in one.documents.items():
                 for resource, document in resources.items():
                     found[kind, resource] = (receipt.run, document)
     return found
@@ -47,7 +49,7 @@ def known(receipts: Iterable[Receipt]) -> dict[tuple[str, str], tuple[str, Any]]
 def compare(receipts: Iterable[Receipt], state: HostState) -> list[Drifted]:
     """What drifted, by kind and resource. What is unknown now is not taken for drift."""
     found = []
-    for (kind, resource), (run, document) in sorted(known(receipts).items()):
+    for (kind, resource), (run, document) in sorted(known(receipts, state.host).items()):
         facts = state.facts.get(kind, {})
         if "*" in facts or (resource in facts and facts[resource].unknown):
             continue

@@ -46,23 +46,24 @@ def request() -> dict[str, Any]:
     return {"read": read, "stat": list(stat)}
 
 
-def state(evidence: dict[str, Any]) -> HostState:
-    """Evidence made sense of: the facts of all kinds, and about the host what several of them need."""
+def state(evidence: dict[str, Any], name: str = "") -> HostState:
+    """Evidence made sense of: the facts of all kinds, and about the host what several of them need.
+
+    `name` is the host's name in an inventory; without one it is its own host name.
+    """
     about, found = evidence["about"], evidence["engine"]
     info = found.get("info", {})
-    bridged = [
-        name
-        for name, one in found.get("containers", {}).items()
-        if one["state"]["Running"] and "bridge" in one["state"]["Networks"]
-    ]
+    facts = {kind: module.facts(evidence) for kind, module in KINDS.items()}
     return HostState(
-        host=HostId(about["hostname"], about["machine_id"], evidence["root"]),
+        host=HostId(name or about["hostname"], about["machine_id"], evidence["root"]),
         collected_at=evidence["collected_at"],
-        facts={name: kind.facts(evidence) for name, kind in KINDS.items()},
+        facts=facts,
         about={
             **{key: about[key] for key in ("os", "init", "commands", "cli") if key in about},
             "paths": evidence["paths"],
             "live": evidence["root"] == "/",
+            "manager": bool(info.get("Swarm", {}).get("ControlAvailable")),
+            "default_ulimits": next(iter(facts["daemon"].values())).document.get("default-ulimits", {}),
             "memory": about.get("memory") or info.get("MemTotal", 0),
             "swap_limit": info.get("SwapLimit", True),
             "engine": info.get("ServerVersion", ""),
@@ -73,6 +74,5 @@ def state(evidence: dict[str, Any]) -> HostState:
             "apparmor": "name=apparmor" in info.get("SecurityOptions", []),
             "selinux": "name=selinux" in info.get("SecurityOptions", []),
             "tcp": any("tcp://" in word for word in (evidence["daemon"] or {}).get("argv", [])),
-            "bridged": sorted(bridged),
         },
     )

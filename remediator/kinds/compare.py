@@ -63,7 +63,7 @@ def unfixable(control: Control, resource: str, path: str, before: Value, why: st
     """A change that only a person can make: no right value is known."""
     hint = why or control.manual
     if control.tailored:
-        hint = f"give {control.tailored} in the baseline's tailoring; {hint}"
+        hint = f"give {control.tailored} in the baseline's tailoring. {hint}"
     return change(control, resource, path, before, before, safety=Safety.MANUAL, blocked=f"manual: {hint}")
 
 

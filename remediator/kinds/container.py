@@ -11,7 +11,7 @@ import msgspec
 from ..baseline import Control
 from ..expect import project, same
 from ..model import Change, Disruption, Fact, Finding, LiveUpdate, Outcome, Step
-from ..patch import get, tokens
+from ..patch import get, put, tokens
 from . import compare
 from .compare import Scope, change, finding
 
@@ -82,10 +82,18 @@ def _derive(expect: Any, fact: Fact, scope: Scope) -> Any:
 def _evidence(fact: Fact, control: Control) -> tuple[str, ...]:
     used = fact.evidence["live"]
     if control.path == _MEMORY and used:
-        return (f"uses {used.get('memory', 0)} bytes, at its peak {used.get('memory_peak', 0)}",)
+        now, peak = (math.ceil(used.get(key, 0) / 2**20) for key in ("memory", "memory_peak"))
+        return (f"uses {now} MiB, at its peak {peak} MiB",)
     if control.path == "/HostConfig/PidsLimit" and used:
         return (f"runs {used.get('pids', 0)} tasks",)
     return ()
+
+
+def _own_ulimits(fact: Fact, scope: Scope) -> Fact:
+    """The fact without the daemon's default ulimits, which the engine writes into a container at its start."""
+    defaults = list(scope.about.get("default_ulimits", {}).values())
+    own = [one for one in fact.document["HostConfig"]["Ulimits"] if one not in defaults]
+    return msgspec.structs.replace(fact, document=put(fact.document, "/HostConfig/Ulimits", own))
 
 
 def judge(control: Control, resource: str, fact: Fact, scope: Scope) -> Finding:
@@ -101,6 +109,8 @@ def judge(control: Control, resource: str, fact: Fact, scope: Scope) -> Finding:
         and "no-new-privileges" in (control.expect or {}).get("has", [])
     ):
         return finding(control, resource, Outcome.PASS, "its first process cannot gain privileges")
+    if control.path == "/HostConfig/Ulimits":
+        fact = _own_ulimits(fact, scope)
     assert control.expect is not None
     try:
         derived = msgspec.structs.replace(control, expect=_derive(control.expect, fact, scope))
@@ -130,7 +140,8 @@ def _completed(one: Change, fact: Fact, control: Control) -> Change:
         return msgspec.structs.replace(one, blocked=blocked, disruption=Disruption.RECREATE)
     if not blocked and fact.document["HostConfig"].get("AutoRemove") and one.path == "/HostConfig/RestartPolicy":
         blocked = "runs with --rm, which excludes a restart policy"
-    return msgspec.structs.replace(one, blocked=blocked, evidence=_evidence(fact, control))
+    evidence = _evidence(fact, control) if one.path == control.path else ()
+    return msgspec.structs.replace(one, blocked=blocked, evidence=evidence)
 
 
 def render(resource: str, _fact: Fact, changes: Sequence[Change]) -> list[Step]:

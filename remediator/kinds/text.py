@@ -14,6 +14,7 @@ from itertools import groupby
 from typing import Any, Final
 
 from ..errors import InputError
+from ..expect import same
 from ..model import ABSENT, FileEdit, Value
 from ..patch import tokens
 
@@ -85,7 +86,7 @@ def file_edit(path: str, file: Mapping[str, Any], edited: EditedText, mode: str 
         after = hashlib.sha256(edited.text.encode()).hexdigest()
         return FileEdit(path, before, after, content=edited.text, mode=mode)
     pieces = edited.pieces()
-    if any(isinstance(one, str) and "**" in one for one in pieces):
+    if any(isinstance(one, str) and "*" in one for one in pieces):  # a mask may be one character
         raise InputError(f"{path}: the new value would hold a secret that does not leave the host")
     return FileEdit(path, before, "", pieces=tuple(pieces), inverse=tuple(invert(pieces, original)), masked=True)
 
@@ -113,6 +114,10 @@ def parse_json(text: str) -> Any:
         raise InputError("nested too deeply") from error
     except ValueError as error:
         raise InputError(f"not valid JSON: {error}") from error
+    try:
+        json.dumps(document, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise InputError("not valid JSON: an escape stands for half a character") from error
     if not isinstance(document, dict):
         raise InputError(f"holds a {type(document).__name__}, not an object")
     return document
@@ -174,11 +179,15 @@ def _indent(text: str, at: int) -> str | None:
     return line if "\n" in text[:at] and not line.strip() else None
 
 
-def _dump(value: Value, indent: str | None, unit: str) -> str:
+def _newline(text: str) -> str:
+    return "\r\n" if "\r\n" in text else "\n"
+
+
+def _dump(value: Value, indent: str | None, unit: str, newline: str) -> str:
     if indent is None:
         return json.dumps(value, ensure_ascii=False)
     text = json.dumps(value, ensure_ascii=False, indent=unit or "  ")
-    return text.replace("\n", "\n" + indent)
+    return text.replace("\n", newline + indent)
 
 
 def edit_json(edited: EditedText, pointer: str, value: Value) -> None:
@@ -206,30 +215,31 @@ def edit_json(edited: EditedText, pointer: str, value: Value) -> None:
                 for one in reversed(named):
                     _remove(edited, members, one, start)
                     members = [other for other in members if other is not one]
-            else:
+            elif not same(json.loads(text[named[-1].start : named[-1].end]), value):
                 last = named[-1]
                 at = _indent(text, last.key_at)
-                edited.replace(last.start, last.end, _dump(value, at, at or ""))
+                edited.replace(last.start, last.end, _dump(value, at, at or "", _newline(text)))
             return
         start = named[-1].start
         if text[start] != "{":
+            if value is ABSENT:
+                return
             edited.replace(start, named[-1].end, "{}")
             text = edited.text
 
 
 def _insert(edited: EditedText, members: list[_Member], opening: int, closing: int, key: str, value: Value) -> None:
     text = edited.text
-    name = json.dumps(key, ensure_ascii=False)
+    name, end = json.dumps(key, ensure_ascii=False), _newline(text)
     if members:
         at = _indent(text, members[-1].key_at)
-        new = f"{name}: {_dump(value, at, at or '')}"
-        edited.replace(members[-1].end, members[-1].end, f",\n{at}{new}" if at is not None else f", {new}")
+        new = f"{name}: {_dump(value, at, at or '', end)}"
+        edited.replace(members[-1].end, members[-1].end, f",{end}{at}{new}" if at is not None else f", {new}")
         return
-    outer = _indent(text, text.rfind("\n", 0, opening) + 1) or ""
     line = text[text.rfind("\n", 0, opening) + 1 : opening]
     outer = line[: len(line) - len(line.lstrip())]
     inner = outer + "  "
-    edited.replace(opening + 1, closing, f"\n{inner}{name}: {_dump(value, inner, '  ')}\n{outer}")
+    edited.replace(opening + 1, closing, f"{end}{inner}{name}: {_dump(value, inner, '  ', end)}{end}{outer}")
 
 
 def _remove(edited: EditedText, members: list[_Member], member: _Member, opening: int) -> None:

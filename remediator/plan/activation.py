@@ -31,16 +31,16 @@ def decide(state: HostState, changes: Iterable[Change], _scope: Scope) -> Activa
     stale = fact.evidence.get("stale", False)
     pending = sorted(fact.document.keys() - keys) if stale is True else stale or []
     to_live_restore = "live-restore" in keys
-    survive = to_live_restore or fact.evidence["live"].get("live-restore") is True
+    live_restore = fact.evidence["live"].get("live-restore") is True
+    # the bridge gets its options only at a start at which no container runs: live-restore would keep them
+    bridge = "icc" in keys
     return Activation(
         action="restart" if restart else "reload",
         config=config,
-        reload_first=restart and to_live_restore,
-        confirm_live_restore=to_live_restore,
+        reload_first=restart and to_live_restore and not bridge,
+        confirm_live_restore=to_live_restore and not (restart and bridge),
         awaited=any(one.activation for one in changes),
-        stop=tuple(one for one in reversed(running(state)) if one in state.about["bridged"])
-        if restart and survive and "icc" in keys
-        else (),
+        stop=tuple(reversed(running(state))) if restart and live_restore and bridge else (),
         start=tuple(running(state)) if restart else (),
         started=fact.evidence.get("started", 0.0),
         pending=() if restart else tuple(pending),

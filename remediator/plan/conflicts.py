@@ -10,6 +10,7 @@ from ..kinds.compare import Scope
 from ..kinds.daemon import configured
 from ..model import Change, Disruption, Fact, Finding, HostState
 from ..patch import get, tokens
+from .activation import running
 from .model import Activation, Held
 
 _MEMORY = "/HostConfig/Memory"
@@ -26,16 +27,17 @@ def _key(change: Change) -> str:
 def adjusted(found: Finding, state: HostState) -> Finding:
     """The finding with what this host makes of its changes' disruption.
 
-    icc=false does not take effect over a restart that containers on docker0 survive (26 and 28 log
-    "there are running containers, updated network configuration will not take affect"): with live-restore
-    on, those containers have to be stopped and started.
+    A daemon that starts under live-restore while any container runs leaves the bridge as it is (moby:
+    daemon/daemon_unix.go, initNetworkController; 26 and 28 log "there are running containers, updated
+    network configuration will not take affect"; seen with containers on docker0, on another network, on the
+    host's and on none). So with live-restore on, icc needs them stopped and started around the restart.
     """
-    bridged = state.about.get("bridged", [])
-    if not bridged or not any(_key(one) == "icc" for one in found.changes):
+    alive = running(state)
+    if not alive or not any(_key(one) == "icc" for one in found.changes):
         return found
     if _daemon(state).evidence.get("live", {}).get("live-restore") is not True:
         return found
-    told = f"live-restore is on: takes effect only after these on docker0 are stopped and started: {', '.join(bridged)}"
+    told = f"live-restore is on: takes effect only after these are stopped and started: {', '.join(alive)}"
     changes = tuple(
         msgspec.structs.replace(one, disruption=Disruption.RECREATE, evidence=(*one.evidence, told))
         for one in found.changes
@@ -81,8 +83,8 @@ def _too_much_memory(limits: Iterable[Change], state: HostState, around: Scope) 
     if not memory or sum(total.values()) <= allowed:
         return ""
     return (
-        f"the limits of all containers would be {sum(total.values())} bytes, and the baseline allows {allowed} "
-        f"of the host's {memory} (parameters: memory: host_share)"
+        f"the limits of all containers would be {sum(total.values()) // 2**20} MiB, and the baseline allows "
+        f"{allowed // 2**20} MiB of the host's {memory // 2**20} MiB (parameters: memory: host_share)"
     )
 
 
@@ -92,10 +94,12 @@ def notes(chosen: Iterable[Finding], state: HostState, activation: Activation) -
     if activation.stop:
         told.append(f"stopped and started around the restart, so that icc takes effect: {', '.join(activation.stop)}")
     live = _daemon(state).evidence.get("live", {}).get("live-restore") is True
-    if activation.action == "restart" and not (live or activation.reload_first):
-        told.append("the restart stops all containers: live-restore is not on")
+    if activation.action == "restart" and not (live or activation.reload_first) and activation.start:
+        told.append(f"the restart stops all containers, which are then started again: {', '.join(activation.start)}")
     limits = [one for found in chosen for one in found.changes if one.path == _MEMORY]
     if limits and state.about.get("memory"):
         total, memory = sum(one.after for one in limits), state.about["memory"]
-        told.append(f"memory limits of {len(limits)} containers: {total} bytes of the host's {memory}")
+        told.append(
+            f"memory limits of {len(limits)} containers: {total // 2**20} MiB of the host's {memory // 2**20} MiB"
+        )
     return tuple(told)

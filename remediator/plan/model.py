@@ -74,8 +74,9 @@ class HostPlan(Model, frozen=True):
     """The plan of one host.
 
     `findings` are those that fail and will be fixed by `changes`; with `held`, `others` (waived, manual,
-    unknown, not applicable) and the passes, `counts` add up. `preimages` are digests of the documents
-    that the changes were made for, by kind and resource.
+    unknown, not applicable) and the passes, `counts` add up. `preimages` are digests of what the
+    changes were made for, by kind and resource, and `postimages` of the documents they lead to. `manager`
+    says that the host is a swarm manager.
     """
 
     host: HostId
@@ -90,10 +91,16 @@ class HostPlan(Model, frozen=True):
     patches: dict[str, dict[str, list[dict[str, Any]]]]
     steps: Steps
     notes: tuple[str, ...] = ()
+    postimages: dict[str, dict[str, str]] = {}
+    manager: bool = False
 
 
 class Plan(Model, frozen=True):
-    """A saved plan: bound to hosts, states and baseline, expiring (RFC 3339, UTC), for one use."""
+    """A saved plan: bound to hosts, states and baseline, expiring (RFC 3339, UTC), for one use.
+
+    `inventory` is where its hosts stand ("" for this host or a file tree), `unreached` says which of them
+    could not be looked at, and why. The digest is that of everything else, with hosts by their digests.
+    """
 
     created_at: str
     expires_at: str
@@ -101,6 +108,8 @@ class Plan(Model, frozen=True):
     baseline_digest: str
     policy: Policy
     hosts: tuple[HostPlan, ...]
+    inventory: str = ""
+    unreached: dict[str, str] = {}
     tool: str = ""
     digest: str = ""
     format_version: int = FORMAT_VERSION

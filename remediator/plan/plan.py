@@ -161,6 +161,8 @@ def plan_host(state: HostState, baseline: Baseline, policy: Policy) -> HostPlan:
         patches=patches,
         steps=steps,
         notes=conflicts.notes(composed, state, steps.activation),
+        postimages={k: {r: digest(document) for r, document in some.items()} for k, some in documents.items()},
+        manager=bool(state.about.get("manager")),
     )
 
 
@@ -176,6 +178,8 @@ def make(
     policy: Policy,
     now: datetime,
     lifetime: timedelta = LIFETIME,
+    inventory: str = "",
+    unreached: dict[str, str] | None = None,
 ) -> Plan:
     """One plan for hosts, made at a time and expiring after a lifetime, sealed with its digest."""
     moment = now.astimezone(UTC)
@@ -186,6 +190,8 @@ def make(
         baseline_digest=digest(msgspec.to_builtins(baseline)),
         policy=policy,
         hosts=tuple(plan_host(state, baseline, policy) for state in states),
+        inventory=inventory,
+        unreached=unreached or {},
         tool=__version__,
     )
     return seal(unsealed)
@@ -193,5 +199,6 @@ def make(
 
 def seal(plan: Plan) -> Plan:
     """The plan with the digest of all its other contents."""
-    bare = msgspec.structs.replace(plan, digest="")
-    return msgspec.structs.replace(bare, digest=digest(msgspec.to_builtins(bare)))
+    head = msgspec.to_builtins(msgspec.structs.replace(plan, digest="", hosts=()))
+    hosts = [digest(msgspec.to_builtins(host)) for host in plan.hosts]
+    return msgspec.structs.replace(plan, digest=digest([head, hosts]))

@@ -10,7 +10,6 @@ import json
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +17,7 @@ import msgspec
 
 from ..errors import InputError
 from ..model import LiveUpdate
+from ..runner import packaged
 from .model import HostPlan, Plan
 
 STATE: Final = "/var/lib/remediator"  # on the managed host: backups, records, receipts
@@ -81,8 +81,8 @@ def _seconds(moment: str) -> float:
     return datetime.fromisoformat(moment).astimezone(UTC).timestamp()
 
 
-def variables(plan: HostPlan) -> dict[str, Any]:
-    """What the playbook does on one host, as its variable `remediator`; paths with the root in front."""
+def variables(plan: HostPlan, name: str) -> dict[str, Any]:
+    """What the playbook does on a host of that name, as its variable `remediator`; paths below the root."""
     root = "" if plan.host.root == "/" else plan.host.root
     steps = plan.steps
     edits = []
@@ -92,7 +92,7 @@ def variables(plan: HostPlan) -> dict[str, Any]:
                 "path": root + one.path,
                 "before": one.before,
                 "after": one.after,
-                "source": source(index, one.path),
+                "source": source(name, index, one.path),
                 "mode": one.mode,
                 "masked": one.masked,
                 "remove": one.remove,
@@ -126,9 +126,9 @@ def variables(plan: HostPlan) -> dict[str, Any]:
     }
 
 
-def source(index: int, path: str) -> str:
-    """The name in files/ of the new content of an edited file."""
-    return f"{index}-{Path(path).name}"
+def source(name: str, index: int, path: str) -> str:
+    """The name in files/ of the new content of an edited file of a host."""
+    return f"{name}/{index}-{Path(path).name}"
 
 
 def _write(path: Path, text: str | bytes) -> None:
@@ -138,21 +138,28 @@ def _write(path: Path, text: str | bytes) -> None:
         file.write(text.encode() if isinstance(text, str) else text)
 
 
-def write_project(plan: Plan, folder: Path, local: bool = True) -> None:
-    """Write the playbook, its variables and files into a directory, all for their owner alone."""
-    packaged = files("remediator") / "playbooks"
-    if not packaged.is_dir():
-        packaged = files("remediator") / ".." / "playbooks"  # a checkout
+def name_of(plan: Plan, host: HostPlan) -> str:
+    """What ansible calls a host of a plan."""
+    return host.host.name if plan.inventory else LOCAL
+
+
+def write_project(plan: Plan, folder: Path) -> None:
+    """Write the playbook, its variables and files into a directory, all for their owner alone.
+
+    Hosts of an inventory keep their names there; this host or a file tree brings an inventory along.
+    """
     for name in PLAYBOOK:
-        _write(folder / name, packaged.joinpath(name).read_bytes())
+        _write(folder / name, packaged(name))
     for host in plan.hosts:
-        name = LOCAL if local else host.host.name
+        name = name_of(plan, host)
+        if "/" in name or name.startswith("."):
+            raise InputError(f"host {name}: such a name cannot be that of a file in host_vars")
         text = "# What is done on this host. What looks like a template is marked !unsafe, and is none.\n"
-        _write(folder / "host_vars" / f"{name}.yml", text + unsafe_yaml({"remediator": variables(host)}))
+        _write(folder / "host_vars" / f"{name}.yml", text + unsafe_yaml({"remediator": variables(host, name)}))
         for index, one in enumerate(host.steps.files):
             if not (one.masked or one.remove or one.restore):
-                _write(folder / "files" / source(index, one.path), one.content)
-    if local:
+                _write(folder / "files" / source(name, index, one.path), one.content)
+    if not plan.inventory:
         inventory = {"all": {"hosts": {LOCAL: dict(_LOCAL)}}}
         _write(folder / "inventory.json", json.dumps(inventory, indent=2) + "\n")
 
@@ -171,7 +178,7 @@ def emit(plan: Plan, folder: Path) -> list[Path]:
             for number, (resource, operations) in enumerate(resources.items()):
                 name = resource.strip("/").replace("/", "_") if kind != "container" else resource
                 kept = "".join(one if one.isalnum() or one in "._-" else "_" for one in name)
-                path = folder / "patches" / f"{kind}-{number}-{kept}.json"
+                path = folder / "patches" / (host.host.name if plan.inventory else "") / f"{kind}-{number}-{kept}.json"
                 _write(path, json.dumps(operations, indent=2, ensure_ascii=False) + "\n")
                 patches.append(path)
     write_project(plan, folder)

@@ -70,10 +70,17 @@ def value(one: Value, path: str = "") -> str:
         return "(not set)"
     if path.rpartition("/")[2] in _SIZES and isinstance(one, int):
         return "unlimited" if one <= 0 else size(one)
+    if path.endswith("/PidsLimit") and one in (None, 0, -1):
+        return "unlimited"
     if path.endswith("/RestartPolicy") and isinstance(one, dict):
         retries = f":{one['MaximumRetryCount']}" if one.get("MaximumRetryCount") else ""
         return f"{one.get('Name') or 'no'}{retries}"
     return json.dumps(one, ensure_ascii=False)
+
+
+def pointer(kind: str, path: str) -> str:
+    """A path inside a resource as a person reads it: the watched file itself where the resource is audit rules."""
+    return path.removeprefix("/watches/").replace("~1", "/").replace("~0", "~") if kind == "audit_rule" else path
 
 
 def _ordered(findings: Iterable[Finding]) -> list[Finding]:
@@ -120,7 +127,7 @@ def _change(one: Change, out: Writer) -> None:
         out.parts(
             "    ",
             ("! ", "magenta"),
-            one.path,
+            pointer(one.kind, one.path),
             ": ",
             (value(one.after_value, one.path), "green"),
             " is configured, and taken up",
@@ -130,7 +137,7 @@ def _change(one: Change, out: Writer) -> None:
         out.parts(
             "    ",
             ("- ", "red"),
-            one.path,
+            pointer(one.kind, one.path),
             ": ",
             (value(one.before_value, one.path), "red"),
             (f"   [{note}]", safety),
@@ -139,7 +146,7 @@ def _change(one: Change, out: Writer) -> None:
         out.parts(
             "    ",
             ("+ ", "green"),
-            one.path,
+            pointer(one.kind, one.path),
             ": ",
             (value(one.after_value, one.path), "green"),
             (f"   [{note}]", safety),
@@ -148,7 +155,7 @@ def _change(one: Change, out: Writer) -> None:
         out.parts(
             "    ",
             ("~ ", "yellow"),
-            one.path,
+            pointer(one.kind, one.path),
             ": ",
             (value(one.before_value, one.path), "red"),
             " -> ",
@@ -228,10 +235,81 @@ def host_plan(plan: HostPlan, out: Writer) -> None:
 
 
 def plan(document: Plan, out: Writer) -> None:
-    for host in document.hosts:
-        host_plan(host, out)
+    """One host's plan in full; of many a table, and identical changes once with the hosts they concern."""
+    if document.inventory:
+        fleet_plan(document, out)
+    else:
+        host_plan(document.hosts[0], out)
     if any(host.changes for host in document.hosts):
-        out.line(f"Plan {document.digest[:16]}, valid until {document.expires_at}", "dim")
+        out.line(f"Plan {document.digest}, valid until {document.expires_at}", "dim")
+
+
+def _signature(one: Change) -> tuple[str, str, str, str, str]:
+    name = f"container {one.resource}" if one.kind == "container" else one.resource
+    before, after = value(one.before_value, one.path), value(one.after_value, one.path)
+    return name, pointer(one.kind, one.path), before, "taken up" if one.activation else after, one.control
+
+
+def fleet_plan(document: Plan, out: Writer) -> None:
+    """The plan of many hosts: what is changed where, what is held, and a table of hosts and disruption."""
+    changes: dict[tuple[str, str, str, str, str], list[str]] = {}
+    held: dict[tuple[str, str], set[str]] = {}
+    for host in document.hosts:
+        for one in host.changes:
+            changes.setdefault(_signature(one), []).append(host.host.name)
+        for other in host.held:
+            held.setdefault((f"{other.finding.title}  [{other.finding.control}]", other.reason), set()).add(
+                host.host.name
+            )
+    for (name, path, before, after, control), hosts in sorted(changes.items()):
+        out.parts(
+            ("  ~ ", "yellow"),
+            (name, "bold"),
+            f" {path}: ",
+            (before, "red"),
+            " -> ",
+            (after, "green"),
+            (f"  [{control}]", "dim"),
+        )
+        out.line(f"      {_hosts(hosts, len(document.hosts))}", "dim")
+    if held:
+        out.line()
+        out.line("Held (not run):", "bold")
+    for (title, reason), names in sorted(held.items()):
+        out.parts(("  # ", "yellow"), title, (f": {_hosts(sorted(names), len(document.hosts))}", "dim"))
+        out.line(f"      {reason}", "dim")
+    for host in document.hosts:
+        for note in host.notes:
+            out.line(f"Note: {host.host.name}: {note}", "yellow")
+    out.line()
+    columns = [one.value for one in Disruption]
+    width = max([len(host.host.name) for host in document.hosts] + [4])
+    out.line(f"{'host':{width}}  {'  '.join(f'{one:>8}' for one in columns)}  {'held':>6}  daemon", "bold")
+    for host in document.hosts:
+        number = {one: sum(change.disruption == one for change in host.changes) for one in columns}
+        action = host.steps.activation.action
+        out.line(
+            f"{host.host.name:{width}}  {'  '.join(f'{number[one]:>8}' for one in columns)}  {len(host.held):>6}  "
+            f"{'left alone' if action == 'none' else action}"
+        )
+    unreached(document.unreached, out)
+    total = {key: sum(host.counts.get(key, 0) for host in document.hosts) for key in ("findings", "planned", "held")}
+    out.line(
+        f"{len(document.hosts)} hosts, {total['findings']} findings: {total['planned']} planned, {total['held']} held",
+        "bold",
+    )
+
+
+def _hosts(names: list[str], total: int) -> str:
+    if len(names) == total and total > 1:
+        return f"all {total} hosts"
+    return ", ".join(names) if len(names) <= 8 else f"{len(names)} hosts: {', '.join(names[:8])}, ..."
+
+
+def unreached(hosts: dict[str, str], out: Writer) -> None:
+    """The hosts that gave no state, and why."""
+    for name, reason in hosts.items():
+        out.parts((f"{name}: ", "bold"), (reason, "red"))
 
 
 def _diff(diff: dict[str, Any], out: Writer) -> None:
@@ -275,7 +353,10 @@ def prediction(one: Prediction, out: Writer) -> None:
 
 def receipt(one: Receipt, out: Writer) -> None:
     """What a run did, as the fresh look afterwards says."""
+    many = len(one.hosts) > 1 or bool(one.inventory)
     for host in one.hosts:
+        if many:
+            out.parts((f"Host {host.host.name}: ", "bold"), ("ok", "green") if host.ok else ("failed", "red"))
         for title, some, colour in (
             ("fixed", host.fixed, "green"),
             ("pending activation", host.pending, "magenta"),
@@ -285,7 +366,7 @@ def receipt(one: Receipt, out: Writer) -> None:
                 out.parts(
                     (f"{title:18}", colour),
                     f" {found.title}  [{found.control}] {found.resource}",
-                    "" if colour == "green" else f": {found.reason}",
+                    "" if colour == "green" else f": {found.reason.removeprefix('pending activation: ')}",
                 )
         for told in host.left:
             out.parts(("left alone        ", "yellow"), f" {told}")
@@ -304,7 +385,8 @@ def receipt(one: Receipt, out: Writer) -> None:
                 f"{len(host.failed)} not fixed.",
                 "bold",
             )
-            out.line(f"`remediator rollback {one.run}` takes it back.", "dim")
+            tree = f" --root {host.host.root}" if host.host.root != "/" else ""
+            out.line(f"`remediator rollback{tree} {one.run}` takes it back.", "dim")
 
 
 def history(receipts: list[Receipt], out: Writer) -> None:
@@ -333,7 +415,7 @@ def drift(drifted: list[Drifted], failing: list[Finding], out: Writer) -> None:
         left, now = one.left if one.had else ABSENT, one.now if one.has else ABSENT
         out.parts(
             ("drifted ", "red"),
-            f"{name} {one.path}: ",
+            f"{name} {pointer(one.kind, one.path)}: ",
             (value(left, one.path), "green"),
             " -> ",
             (value(now, one.path), "red"),
