@@ -109,7 +109,8 @@ def apply(document: Json, patch: list[Operation]) -> Json:
         for one in patch:
             if one["op"] == "test" and not same(get(result, one["path"]), one["value"]):  # jsonpatch: 1 == true
                 raise jsonpatch.JsonPatchTestFailed(f"{one['path']} is another value")
-            result = jsonpatch.JsonPatch([one]).apply(result)  # type: ignore[arg-type]
+            single: Any = [one]
+            result = jsonpatch.JsonPatch(single).apply(result)
         return result
     except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException) as error:
         raise PlanRefusedError(

@@ -13,6 +13,7 @@ from ..audit import scope
 from ..baseline import Baseline
 from ..errors import InputError
 from ..expect import same
+from ..kinds import text
 from ..kinds.compare import Scope
 from ..model import Attributes, Change, FileEdit, HostState, LiveUpdate
 from ..patch import digest, get
@@ -43,7 +44,7 @@ def _files(done: HostPlan, receipt: HostReceipt, state: HostState) -> tuple[list
         current = now.get(one.path, "")
         if current == one.before:
             continue
-        if current != receipt.files.get(one.path):
+        if current not in (receipt.files.get(one.path), one.after):
             left.append(f"{one.path}: was changed by someone else after the run")
             continue
         steps.append(
@@ -108,6 +109,8 @@ def inverse(done: HostPlan, was: HostReceipt, state: HostState, around: Scope) -
     edited = {one.path for one in files}
     daemon = [_inverse(one) for one in done.changes if one.kind == "daemon" and one.resource in edited]
     act = activation.decide(state, daemon, around) if daemon else Activation()
+    if act.action == "restart":
+        others += [f"container {one}: ran with --rm, the restart removed it" for one in activation.temporary(state)]
     rules = any(path.startswith("/etc/audit/") for path in edited)
     host = msgspec.structs.replace(
         done,
@@ -128,6 +131,37 @@ def inverse(done: HostPlan, was: HostReceipt, state: HostState, around: Scope) -
         notes=(),
     )
     return host, [*left, *more, *others]
+
+
+def _explicit(undo: HostPlan, state: HostState, baseline: Baseline) -> HostPlan | None:
+    """The plan of a step before the rollback: the engine's defaults written out for keys that a reload drops.
+
+    A key that is removed and reloaded stays in effect (moby: daemon/reload.go takes only keys that are
+    set), so it is set to its default and reloaded first. None where the rollback needs no such step.
+    """
+    defaults = {one.path: one.default for one in baseline.controls if one.kind == "daemon"}
+    dropped = [one for one in undo.changes if one.kind == "daemon" and not one.has_after and one.path in defaults]
+    if undo.steps.activation.action != "reload" or not dropped:
+        return None
+    resource = dropped[0].resource
+    file = state.facts["daemon"][resource].evidence["file"]
+    edited = text.EditedText(file.get("text", ""))
+    for one in dropped:
+        text.edit_json(edited, one.path, defaults[one.path])
+    edit = text.file_edit(resource, file, edited)
+    steps = Steps(files=(edit,) if edit else (), activation=undo.steps.activation)
+    return msgspec.structs.replace(undo, steps=steps)
+
+
+def _rebased(undo: HostPlan, state: HostState) -> HostPlan:
+    """The plan of a rollback with its edits guarded by the files as they are now."""
+    now = apply.edited(undo, state)
+    files = tuple(msgspec.structs.replace(one, before=now[one.path]) for one in undo.steps.files)
+    preimages = {
+        kind: {name: preimage(state.facts[kind][name]) for name in resources if name in state.facts[kind]}
+        for kind, resources in undo.preimages.items()
+    }
+    return msgspec.structs.replace(undo, steps=msgspec.structs.replace(undo.steps, files=files), preimages=preimages)
 
 
 def _missed(done: HostPlan, left: list[str], state: HostState | None) -> list[str]:
@@ -169,31 +203,43 @@ def rollback(
         held.release()
 
 
+def _name(host: HostPlan, receipt: Receipt) -> str:
+    return host.host.name if receipt.inventory else LOCAL
+
+
+def _plan(receipt: Receipt, made: list[HostPlan], unreached: dict[str, str]) -> Plan:
+    """A plan that may disrupt as much as what it undoes."""
+    now = apply.moment(datetime.now(UTC))
+    disruption = max((one.disruption for host in made for one in host.changes), default=Policy().max_disruption)
+    policy = Policy(max_disruption=disruption)
+    return seal(Plan(now, now, receipt.baseline, "", policy, tuple(made), receipt.inventory, unreached))
+
+
 def _undo(
     receipt: Receipt, baseline: Baseline, reach: Reach, where: Path, on_task: Callable[[str], None] | None
 ) -> Receipt:
-    names = {(one.host.name if receipt.inventory else LOCAL): one for one in receipt.plans}
+    names = {_name(one, receipt): one for one in receipt.plans}
     was = dict(zip(names, receipt.hosts, strict=True))
-    states, unreached = reach.look([name for name in names if was[name].changed or was[name].documents])
+    touched = [name for name in names if was[name].changed or was[name].documents or not receipt.finished_at]
+    states, unreached = reach.look(touched)
     made: list[HostPlan] = []
     left: dict[str, list[str]] = {}
     for name, state in states.items():
         host, left[name] = inverse(names[name], was[name], state, scope(state, baseline))
         made.append(host)
-    now = apply.moment(datetime.now(UTC))
-    disruption = max((one.disruption for host in made for one in host.changes), default=Policy().max_disruption)
-    plan = seal(
-        Plan(
-            now, now, receipt.baseline, "", Policy(max_disruption=disruption), tuple(made), receipt.inventory, unreached
-        )
-    )
+    steps = (_explicit(host, states[_name(host, receipt)], baseline) for host in made)
+    if first := [one for one in steps if one is not None]:
+        reach.run(_plan(receipt, first, {}), [one.host.name for one in first], check=False, on_task=on_task)
+        again, _ = reach.look([_name(one, receipt) for one in first])
+        made = [_rebased(one, again.get(_name(one, receipt), states[_name(one, receipt)])) for one in made]
+    plan = _plan(receipt, made, unreached)
     done = apply.perform(
         plan, baseline, reach, where, "rollback", Rollout("100%", len(made)), on_task, undoes=receipt.run
     )
     fresh, _ = reach.look(states)
     outcomes = []
     for host, one in zip(done.plans, done.hosts, strict=True):
-        name = host.host.name if receipt.inventory else LOCAL
+        name = _name(host, receipt)
         missed = _missed(names[name], left[name], fresh.get(name))
         told = {"left": tuple(left[name]), "errors": one.errors + tuple(missed), "ok": one.ok and not missed}
         outcomes.append(msgspec.structs.replace(one, **told))

@@ -44,13 +44,17 @@ def run(arguments: argparse.Namespace) -> int:
     import msgspec
 
     from ..apply import apply, reach, receipts, waves
-    from ..baseline import load_baseline
+    from ..baseline import bundled_baselines, load_baseline
     from ..errors import PlanRefusedError
     from ..patch import digest
     from ..plan import saved
     from ..report import text
 
     plan = saved.load(arguments.plan)
+    if arguments.baseline == "cis-docker" and plan.baseline not in bundled_baselines():
+        raise PlanRefusedError(
+            f"the plan was made with the baseline '{plan.baseline}'", "give its file with --baseline"
+        )
     baseline = load_baseline(arguments.baseline if arguments.baseline != "cis-docker" else plan.baseline)
     if digest(msgspec.to_builtins(baseline)) != plan.baseline_digest:
         raise PlanRefusedError(

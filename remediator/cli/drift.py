@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _timer(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from ..baseline import load_baseline
+    from ..baseline import bundled_baselines, load_baseline
     from ..drift import timer
     from ..report import text
 
@@ -64,7 +64,8 @@ def _timer(arguments: argparse.Namespace) -> int:
             out.line(f"removed {path}")
         return 0
     load_baseline(arguments.baseline)
-    baseline = str(Path(arguments.baseline).resolve()) if "/" in arguments.baseline else arguments.baseline
+    bundled = arguments.baseline in bundled_baselines()
+    baseline = arguments.baseline if bundled else str(Path(arguments.baseline).resolve())
     words = [
         "--mode",
         arguments.mode,

@@ -114,6 +114,7 @@ def parse_json(text: str) -> Any:
         raise InputError("nested too deeply") from error
     except ValueError as error:
         raise InputError(f"not valid JSON: {error}") from error
+    _value_end(plain, 0)  # refuses what is nested too deeply for everything that comes after
     try:
         json.dumps(document, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from ..kinds.compare import Scope
 from ..model import Change, Disruption, HostState
-from ..patch import tokens
+from ..patch import get, tokens
 from .model import Activation
 
 
@@ -15,6 +15,12 @@ def running(state: HostState) -> list[str]:
     facts = state.facts.get("container", {})
     alive = [name for name, fact in facts.items() if fact.evidence.get("state", {}).get("Running")]
     return sorted(alive, key=lambda name: (facts[name].evidence["state"]["StartedAt"], name))
+
+
+def temporary(state: HostState) -> list[str]:
+    """The running containers that the engine removes as soon as they stop."""
+    facts = state.facts.get("container", {})
+    return [one for one in running(state) if get(facts[one].document, "/HostConfig/AutoRemove") is True]
 
 
 def decide(state: HostState, changes: Iterable[Change], _scope: Scope) -> Activation:
@@ -30,7 +36,7 @@ def decide(state: HostState, changes: Iterable[Change], _scope: Scope) -> Activa
     docker = ("docker",) if not sockets or "/run/docker.sock" in sockets else ("docker", "-H", f"unix://{sockets[0]}")
     stale = fact.evidence.get("stale", False)
     pending = sorted(fact.document.keys() - keys) if stale is True else stale or []
-    to_live_restore = "live-restore" in keys
+    to_live_restore = any(one.path == "/live-restore" and one.after_value is True for one in changes)
     live_restore = fact.evidence["live"].get("live-restore") is True
     # the bridge gets its options only at a start at which no container runs: live-restore would keep them
     bridge = "icc" in keys
@@ -41,7 +47,7 @@ def decide(state: HostState, changes: Iterable[Change], _scope: Scope) -> Activa
         confirm_live_restore=to_live_restore and not (restart and bridge),
         awaited=any(one.activation for one in changes),
         stop=tuple(reversed(running(state))) if restart and live_restore and bridge else (),
-        start=tuple(running(state)) if restart else (),
+        start=tuple(one for one in running(state) if one not in temporary(state)) if restart else (),
         started=fact.evidence.get("started", 0.0),
         pending=() if restart else tuple(pending),
         systemd=state.about.get("init") == "systemd",

@@ -10,6 +10,7 @@ from ..kinds.compare import Scope
 from ..kinds.daemon import configured
 from ..model import Change, Disruption, Fact, Finding, HostState
 from ..patch import get, tokens
+from . import activation
 from .activation import running
 from .model import Activation, Held
 
@@ -31,7 +32,16 @@ def adjusted(found: Finding, state: HostState) -> Finding:
     daemon/daemon_unix.go, initNetworkController; 26 and 28 log "there are running containers, updated
     network configuration will not take affect"; seen with containers on docker0, on another network, on the
     host's and on none). So with live-restore on, icc needs them stopped and started around the restart.
+    What runs with --rm a restart removes for good, also under live-restore (seen with 20.10).
     """
+    temporary = activation.temporary(state)
+    if temporary and any(_key(one) and one.disruption is Disruption.RESTART for one in found.changes):
+        lost = f"a restart of the daemon removes these, which run with --rm: {', '.join(temporary)}"
+        again = (
+            msgspec.structs.replace(one, disruption=Disruption.RECREATE, evidence=(*one.evidence, lost))
+            for one in found.changes
+        )
+        found = msgspec.structs.replace(found, changes=tuple(again))
     alive = running(state)
     if not alive or not any(_key(one) == "icc" for one in found.changes):
         return found
@@ -88,14 +98,16 @@ def _too_much_memory(limits: Iterable[Change], state: HostState, around: Scope) 
     )
 
 
-def notes(chosen: Iterable[Finding], state: HostState, activation: Activation) -> tuple[str, ...]:
+def notes(chosen: Iterable[Finding], state: HostState, planned: Activation) -> tuple[str, ...]:
     """What a reader of the plan should know besides the single changes."""
     told = []
-    if activation.stop:
-        told.append(f"stopped and started around the restart, so that icc takes effect: {', '.join(activation.stop)}")
+    if planned.stop:
+        told.append(f"stopped and started around the restart, so that icc takes effect: {', '.join(planned.stop)}")
+    if planned.action == "restart" and (temporary := activation.temporary(state)):
+        told.append(f"removed by the restart, since they run with --rm: {', '.join(temporary)}")
     live = _daemon(state).evidence.get("live", {}).get("live-restore") is True
-    if activation.action == "restart" and not (live or activation.reload_first) and activation.start:
-        told.append(f"the restart stops all containers, which are then started again: {', '.join(activation.start)}")
+    if planned.action == "restart" and not (live or planned.reload_first) and planned.start:
+        told.append(f"the restart stops all containers, which are then started again: {', '.join(planned.start)}")
     limits = [one for found in chosen for one in found.changes if one.path == _MEMORY]
     if limits and state.about.get("memory"):
         total, memory = sum(one.after for one in limits), state.about["memory"]

@@ -46,7 +46,7 @@ def _hold(found: Finding, policy: Policy, state: HostState) -> str:
         if one.safety < policy.fix:
             return f"needs --fix {one.safety.value}: {one.why}"
         if one.disruption > policy.max_disruption:
-            return f"needs --max-disruption {one.disruption.value}"
+            return ": ".join((f"needs --max-disruption {one.disruption.value}", *one.evidence))
     return "" if found.changes else "no fix is known"
 
 
