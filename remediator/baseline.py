@@ -7,7 +7,7 @@ from datetime import date
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
@@ -55,24 +55,24 @@ class Memory(Model, frozen=True):
     `host_share`: the sum of all limits may be this part of the host's memory at most.
     """
 
-    headroom: float = 2.0
-    minimum: int = 64 * 2**20
-    round_to: int = 32 * 2**20
-    host_share: float = 0.9
+    headroom: Annotated[float, msgspec.Meta(ge=1)] = 2.0
+    minimum: Annotated[int, msgspec.Meta(ge=0)] = 64 * 2**20
+    round_to: Annotated[int, msgspec.Meta(ge=1)] = 32 * 2**20
+    host_share: Annotated[float, msgspec.Meta(gt=0)] = 0.9
 
 
 class Pids(Model, frozen=True):
     """How a PIDs limit is derived from the number of tasks in use."""
 
-    headroom: float = 4.0
-    minimum: int = 128
-    round_to: int = 64
+    headroom: Annotated[float, msgspec.Meta(ge=1)] = 4.0
+    minimum: Annotated[int, msgspec.Meta(ge=1)] = 128
+    round_to: Annotated[int, msgspec.Meta(ge=1)] = 64
 
 
 class Parameters(Model, frozen=True):
     memory: Memory = Memory()
     pids: Pids = Pids()
-    cpu_shares: int = 512
+    cpu_shares: Annotated[int, msgspec.Meta(ge=2)] = 512
 
 
 class Tailoring(Model, frozen=True):
@@ -106,12 +106,13 @@ class BaselineFile(Model, frozen=True):
 
 
 class Baseline(Model, frozen=True):
-    """A baseline ready to be held against a host: its controls with the tailoring applied."""
+    """A baseline ready to be held against a host: its controls with the tailoring applied, and its source."""
 
     name: str
     controls: tuple[Control, ...]
     parameters: Parameters = Parameters()
     waivers: tuple[Waiver, ...] = ()
+    source: BaselineFile = BaselineFile("")
 
 
 def _yaml(text: bytes, where: str) -> Any:
@@ -210,7 +211,7 @@ def build(source: BaselineFile, known: Mapping[str, Control], where: str = "base
         if control.id in source.exclude or (source.benchmark and source.benchmark not in control.benchmarks):
             continue
         controls.append(_tailored(control, source.tailoring.get(control.id), where))
-    return Baseline(source.name, tuple(controls), source.parameters, tuple(source.waivers))
+    return Baseline(source.name, tuple(controls), source.parameters, tuple(source.waivers), source)
 
 
 def _tailored(control: Control, tailoring: Tailoring | None, where: str) -> Control:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
-import json
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
+
+import msgspec
 
 from .errors import PlanRefusedError
 from .expect import same
@@ -20,9 +21,10 @@ def escape(key: str) -> str:
     return key.replace("~", "~0").replace("/", "~1")
 
 
-def tokens(pointer: str) -> list[str]:
+@cache
+def tokens(pointer: str) -> tuple[str, ...]:
     """The keys that a JSON Pointer names, outermost first; "" names the whole document."""
-    return [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
+    return tuple(part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:])
 
 
 def get(document: Json, pointer: str) -> Value:
@@ -39,25 +41,25 @@ def get(document: Json, pointer: str) -> Value:
 
 
 def put(document: Json, pointer: str, value: Value) -> Json:
-    """A copy of the document with the value set at a pointer, or removed for ABSENT.
+    """A document with the value set at a pointer, or removed for ABSENT; it shares the rest with the old one.
 
     Parents that are missing, or are no objects, are made.
     """
-    keys = tokens(pointer)
+    return _put(document, tokens(pointer), value)
+
+
+def _put(document: Json, keys: tuple[str, ...], value: Value) -> Json:
     if not keys:
-        return copy.deepcopy(value)
-    result = copy.deepcopy(document) if isinstance(document, dict) else {}
-    target = result
-    for key in keys[:-1]:
-        if not isinstance(target.get(key), dict):
-            if value is ABSENT:
-                return result
-            target[key] = {}
-        target = target[key]
-    if value is ABSENT:
-        target.pop(keys[-1], None)
+        return value
+    result = dict(document) if isinstance(document, dict) else {}
+    if len(keys) > 1:
+        if value is ABSENT and not isinstance(result.get(keys[0]), dict):
+            return result
+        result[keys[0]] = _put(result.get(keys[0]), keys[1:], value)
+    elif value is ABSENT:
+        result.pop(keys[0], None)
     else:
-        target[keys[-1]] = copy.deepcopy(value)
+        result[keys[0]] = value
     return result
 
 
@@ -120,8 +122,7 @@ def apply(document: Json, patch: list[Operation]) -> Json:
 
 def canonical(document: Json) -> bytes:
     """The one spelling of a JSON document that digests are taken of: sorted keys, no spaces, UTF-8."""
-    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return text.encode("utf-8", "surrogatepass")
+    return msgspec.json.encode(document, order="sorted")
 
 
 def digest(document: Json) -> str:

@@ -112,7 +112,7 @@ def _read(path: Path) -> Receipt:
         return msgspec.json.decode(path.read_bytes(), type=Receipt)
     except OSError as error:
         raise InputError(f"{path}: {(error.strerror or str(error)).lower()}") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise InputError(
             f"{path}: not a receipt: {error}", "move it away; the other receipts are not touched"
         ) from error

@@ -212,7 +212,8 @@ def _plan(receipt: Receipt, made: list[HostPlan], unreached: dict[str, str]) -> 
     now = apply.moment(datetime.now(UTC))
     disruption = max((one.disruption for host in made for one in host.changes), default=Policy().max_disruption)
     policy = Policy(max_disruption=disruption)
-    return seal(Plan(now, now, receipt.baseline, "", policy, tuple(made), receipt.inventory, unreached))
+    plan = Plan(now, now, receipt.baseline, "", policy, tuple(made), inventory=receipt.inventory, unreached=unreached)
+    return seal(plan)
 
 
 def _undo(

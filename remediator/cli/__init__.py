@@ -69,3 +69,6 @@ def main(argv: Sequence[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return ERROR
+    except OSError as error:
+        print(f"remediator: {error.filename or 'error'}: {(error.strerror or str(error)).lower()}", file=sys.stderr)
+        return ERROR

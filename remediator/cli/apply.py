@@ -27,7 +27,6 @@ def add(parser: argparse.ArgumentParser) -> None:
         default=0,
         help="hosts that may fail before no further wave is begun (default: 0)",
     )
-    common.baseline_argument(parser)
     common.format_argument(parser)
 
 
@@ -41,30 +40,24 @@ def _agreed(count: int) -> bool:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    import msgspec
-
     from ..apply import apply, reach, receipts, waves
-    from ..baseline import bundled_baselines, load_baseline
+    from ..baseline import build, load_controls
     from ..errors import PlanRefusedError
     from ..patch import digest
     from ..plan import saved
     from ..report import text
 
     plan = saved.load(arguments.plan)
-    if arguments.baseline == "cis-docker" and plan.baseline not in bundled_baselines():
-        raise PlanRefusedError(
-            f"the plan was made with the baseline '{plan.baseline}'", "give its file with --baseline"
-        )
-    baseline = load_baseline(arguments.baseline if arguments.baseline != "cis-docker" else plan.baseline)
-    if digest(msgspec.to_builtins(baseline)) != plan.baseline_digest:
-        raise PlanRefusedError(
-            "the plan was made with another baseline than this one", "give it with --baseline, or plan again"
-        )
+    baseline = build(plan.source, load_controls(), "the plan's baseline")
+    if digest(baseline) != plan.baseline_digest:
+        raise PlanRefusedError("the plan was made with other controls than this program has", "plan again")
     out = text.Writer()
     changes = sum(len(host.changes) for host in plan.hosts)
     if not changes:
         if arguments.format == "text":
             out.line("Nothing to change.")
+        else:
+            common.print_json(apply.Prediction(True, ()))
         return 0
     hosts = reach.of(plan, arguments.inventory)
     if arguments.dry_run:

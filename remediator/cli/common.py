@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from ..errors import InputError
 
@@ -127,6 +130,7 @@ def saved_state(path: str) -> HostState:
     """A state that `remediator collect` wrote; "-" is standard input."""
     import msgspec
 
+    from .. import kinds
     from ..model import FORMAT_VERSION, HostState
 
     try:
@@ -134,10 +138,13 @@ def saved_state(path: str) -> HostState:
         version = msgspec.json.decode(data).get("format_version", FORMAT_VERSION)
         if version != FORMAT_VERSION:
             raise InputError(f"--state {path}: is of format version {version}, this program knows {FORMAT_VERSION}")
-        return msgspec.json.decode(data, type=HostState)
+        found = msgspec.json.decode(data, type=HostState)
+        if not (kinds.KINDS.keys() <= found.facts.keys() and {"paths", "live"} <= found.about.keys()):
+            raise msgspec.DecodeError("parts are missing")
+        return found
     except OSError as error:
         raise InputError(f"--state {path}: {(error.strerror or str(error)).lower()}") from error
-    except (msgspec.DecodeError, AttributeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, AttributeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(
             f"--state {path}: not a collected state: {error}", "`remediator collect -o FILE` writes one"
         ) from error
@@ -145,23 +152,47 @@ def saved_state(path: str) -> HostState:
 
 def write(path: str, data: bytes) -> None:
     """Write a result to a file, readable by its owner alone, whole or not at all; "-" is standard output."""
-    import tempfile
-
     if path == "-":
         sys.stdout.buffer.write(data)
         sys.stdout.flush()
         return
+    with replacing(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def replacing(path: str) -> Iterator[IO[bytes]]:
+    """A file to write to that takes the place of `path` (0600) when all is written, and is gone when not."""
     target = Path(path)
     try:
         if target.exists() and not target.is_file():
-            target.write_bytes(data)  # a device or a pipe
+            with target.open("wb") as file:
+                yield file  # a device or a pipe
             return
         descriptor, name = tempfile.mkstemp(dir=target.absolute().parent, prefix=f".{target.name}.")
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-        Path(name).replace(target)
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {(error.strerror or str(error)).lower()}") from error
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+        Path(name).replace(target)
+    except BaseException as error:
+        Path(name).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise InputError(f"{path}: cannot be written: {(error.strerror or str(error)).lower()}") from error
+        raise
+
+
+def many_states(arguments: argparse.Namespace) -> bool:
+    """Whether --state names a file with a state on each of its lines, as `collect -i` writes it."""
+    if not arguments.state or arguments.state == "-":
+        return False
+    try:
+        with Path(arguments.state).open("rb") as file:
+            first = file.readline()
+            return first.rstrip().endswith(b"}") and bool(file.readline().strip())
+    except OSError:
+        return False
 
 
 def print_json(document: Any) -> None:

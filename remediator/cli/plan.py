@@ -25,7 +25,27 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _recorded(arguments: argparse.Namespace) -> int:
+    """The plan of many recorded states, one a line: written as it comes, and a summary of it told."""
+    from ..baseline import load_baseline
+    from ..errors import InputError
+    from ..plan import stream
+    from ..plan.plan import make
+    from ..report import text
+
+    if not arguments.output or arguments.emit or arguments.format == "json":
+        hint = "give -o FILE, without --emit and --format json"
+        raise InputError("--state with many hosts: their plan goes to a file", hint)
+    baseline, policy = load_baseline(arguments.baseline), common.policy(arguments)
+    head = make([], baseline, policy, common.now())
+    with Path(arguments.state).open("rb") as lines, common.replacing(arguments.output) as file:
+        total = text.fleet_summary(stream.write(file, head, stream.plans(lines, baseline, policy)), text.Writer())
+    return 2 if total else 0
+
+
 def run(arguments: argparse.Namespace) -> int:
+    if common.many_states(arguments):
+        return _recorded(arguments)
     from ..baseline import load_baseline
     from ..plan import playbook
     from ..plan.plan import make
@@ -39,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         common.write(arguments.output, playbook.encode(plan))
     if arguments.emit:
         playbook.emit(plan, arguments.emit)
-    if arguments.format == "json":
+    if arguments.format == "json" and arguments.output != "-":
         common.print_json(plan)
     elif arguments.output != "-":
         text.plan(plan, text.Writer())

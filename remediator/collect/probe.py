@@ -9,6 +9,7 @@ environment variables are never read.
 from __future__ import annotations
 
 import errno
+import fnmatch
 import glob
 import grp
 import hashlib
@@ -52,13 +53,20 @@ _TYPES = {
     stat.S_IFCHR: "device",
     stat.S_IFBLK: "device",
 }
-_SECRET_VALUE = re.compile(
-    r'("[^"\\]*(?:token|passw|secret|credential|api[-_]?key|access[-_]?key)[^"\\]*"\s*:\s*")((?:[^"\\]|\\.)*)',
-    re.IGNORECASE,
-)
-_USERINFO = re.compile(r'(://)([^/@\s"]+)(?=@)')
-_OPTION_SECRET = re.compile(
-    r"((?:token|passw\w*|secret|credential|api[-_]?key|access[-_]?key)\w*=)([^\s'\"]+)", re.IGNORECASE
+_NAMES = r"(?:token|passw|secret|credential|api[-_]?key|access[-_]?key)"
+# repetitions before and after a name have an end, or a long line could keep the probe busy for hours
+_SECRETS = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        r'("[^"\\]{0,99}%s[^"\\]{0,99}"\s*:\s*")((?:[^"\\]|\\.)*)' % _NAMES,
+        r'(:(?:\\?/){2})([^/\s"]+)(?=@)',
+        # "NAME=a b", NAME="a b", NAME=a; a backslash and what it escapes belong together
+        r'("[\w.-]{0,99}%s[\w-]{0,99}=)((?:\\.|[^"\\\n])+)(?=")' % _NAMES,
+        r"('[\w.-]{0,99}%s[\w-]{0,99}=)((?:\\.|[^'\\\n])+)(?=')" % _NAMES,
+        r'(%s[\w-]{0,99}=")((?:\\.|[^"\\\n])+)(?=")' % _NAMES,
+        r"(%s[\w-]{0,99}=')((?:\\.|[^'\\\n])+)(?=')" % _NAMES,
+        r"""(%s[\w-]{0,99}=)((?:\\.|[^\s'"\\])+)""" % _NAMES,
+    )
 )
 
 
@@ -68,14 +76,25 @@ class Tree:
     def __init__(self, root: str = "/") -> None:
         self.root = os.path.abspath(root)
         self._own = self.root != "/"
+        self.misnamed: set[str] = set()  # paths that are not UTF-8, as they are spelled instead
         owner = os.stat(self.root)
         self._base = (owner.st_uid, owner.st_gid) if self._own else (0, 0)
         self._users = self._names("/etc/passwd") if self._own else {}
         self._groups = self._names("/etc/group") if self._own else {}
 
     def path(self, path: str) -> str:
-        """Where a path of the host stands on this machine."""
+        """Where a path of the host stands on this machine; raises OSError for what can be no path."""
+        try:
+            if b"\0" in os.fsencode(path):
+                raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
+        except UnicodeEncodeError:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path) from None
         return os.path.join(self.root, path.lstrip("/")) if self._own else path
+
+    def strays(self, path: str) -> bool:
+        """Whether this machine would follow the links of a path of the tree to a place outside of it."""
+        inside = os.path.join(os.path.realpath(self.root), self.resolve(path).lstrip("/"))
+        return self._own and os.path.realpath(self.path(path)) != os.path.normpath(inside)
 
     def resolve(self, path: str) -> str:
         """A path of the host with all links followed inside the tree; raises OSError on a loop."""
@@ -103,10 +122,22 @@ class Tree:
 
     def glob(self, pattern: str) -> list[str]:
         """The host's paths that match a pattern, sorted."""
-        found = glob.glob(self.path(pattern))
-        if not self._own:
-            return sorted(found)
-        return sorted("/" + os.path.relpath(one, self.root) for one in found)
+        found = [""]
+        for part in pattern.strip("/").split("/"):
+            if not glob.has_magic(part):
+                found = [one + "/" + part for one in found]
+                continue
+            found, folders = [], found
+            for one in folders:
+                try:
+                    names = os.listdir(self.path(self.resolve(one)))
+                except OSError:
+                    continue
+                found += [one + "/" + name for name in fnmatch.filter(names, part) if not name.startswith(".")]
+        there = [one for one in found if self.exists(one)]
+        spelled = [one.encode("utf-8", "backslashreplace").decode() for one in there]
+        self.misnamed.update(new for new, one in zip(spelled, there) if new != one)
+        return sorted(spelled)
 
     def exists(self, path: str) -> bool:
         try:
@@ -117,14 +148,10 @@ class Tree:
 
     def _names(self, path: str) -> dict[int, str]:
         names: dict[int, str] = {}
-        try:
-            with open(self.path(self.resolve(path)), encoding="utf-8", errors="replace") as file:
-                for line in file:
-                    fields = line.rstrip("\n").split(":")
-                    if len(fields) > 2 and fields[2].isdigit():
-                        names.setdefault(int(fields[2]), fields[0])
-        except OSError:
-            pass
+        for line in _text(self, path).split("\n"):
+            fields = line.split(":")
+            if len(fields) > 2 and fields[2].isdecimal():
+                names.setdefault(int(fields[2]), fields[0])
         return names
 
     def owner(self, uid: int, gid: int) -> str:
@@ -158,7 +185,9 @@ def mask(text: str, keep: str | None = None) -> str:
         kept = re.compile(keep)
         lines = text.split("\n")
         text = "\n".join(one if kept.search(one) else re.sub(r"\S", MASK, one) for one in lines)
-    return _OPTION_SECRET.sub(_mask, _USERINFO.sub(_mask, _SECRET_VALUE.sub(_mask, text)))
+    for pattern in _SECRETS:
+        text = pattern.sub(_mask, text)
+    return text
 
 
 def _failure(error: OSError) -> str:
@@ -168,7 +197,11 @@ def _failure(error: OSError) -> str:
 def read_file(tree: Tree, path: str, text: bool = False, keep: str | None = None) -> dict[str, Any]:
     """What one file is: type, mode, owner, and on request its text (UTF-8, masked) and SHA-256."""
     evidence: dict[str, Any] = {}
+    if path in tree.misnamed:
+        return {"type": "unknown", "error": "its name is not UTF-8"}
     try:
+        if tree.strays(os.path.dirname(path)):
+            return {"type": "unknown", "error": "behind a link that leads out of the tree"}
         info = os.lstat(tree.path(path))
     except (FileNotFoundError, NotADirectoryError):
         return {"type": "absent"}
@@ -223,8 +256,15 @@ def _content(path: str, keep: str | None) -> dict[str, Any]:
 
 def _read(path: str, limit: int = MAX_TEXT) -> str:
     try:
-        with open(path, "rb") as file:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             return file.read(limit).decode("utf-8", "replace")
+    except (OSError, TypeError):  # TypeError: nothing to read from a pipe
+        return ""
+
+
+def _text(tree: Tree, path: str) -> str:
+    try:
+        return _read(tree.path(tree.resolve(path)))
     except OSError:
         return ""
 
@@ -273,7 +313,7 @@ def _setting(document: Any, argv: list[str], name: str) -> str | None:
     value = option(argv, name)
     if value is None and isinstance(document, dict):
         value = document.get(name)
-    return value if isinstance(value, str) and value.startswith("/") else None
+    return value if isinstance(value, str) and value.startswith("/") and value.isprintable() else None
 
 
 def _words(text: str) -> list[str]:
@@ -328,7 +368,8 @@ def tokens(tree: Tree, argv: list[str], document: Any) -> dict[str, list[str]]:
     found["{registry-certs}"] = tree.glob("/etc/docker/certs.d/*/*")
     sockets = [word.partition("unix://")[2] for word in argv if "unix://" in word]
     hosts = document.get("hosts") if isinstance(document, dict) else None
-    sockets += [one[len("unix://") :] for one in hosts or [] if isinstance(one, str) and one.startswith("unix://")]
+    listed = hosts if isinstance(hosts, list) else []
+    sockets += [one[len("unix://") :] for one in listed if isinstance(one, str) and one.startswith("unix://")]
     found["{socket}"] = _distinct(tree, [one or "/run/docker.sock" for one in sockets] or ["/run/docker.sock"])
     containerd = option(argv, "containerd")
     candidates = [containerd] if containerd else []
@@ -360,14 +401,10 @@ def _partition(tree: Tree, path: str) -> bool | None:
 
 
 def _group_members(tree: Tree, name: str) -> list[str] | None:
-    try:
-        with open(tree.path(tree.resolve("/etc/group")), encoding="utf-8", errors="replace") as file:
-            for line in file:
-                fields = line.rstrip("\n").split(":")
-                if fields[0] == name and len(fields) > 3:
-                    return [one for one in fields[3].split(",") if one]
-    except OSError:
-        pass
+    for line in _text(tree, "/etc/group").split("\n"):
+        fields = line.split(":")
+        if fields[0] == name and len(fields) > 3:
+            return [one for one in fields[3].split(",") if one]
     return None
 
 
@@ -376,12 +413,12 @@ def _group_members(tree: Tree, name: str) -> list[str] | None:
 
 def _about(tree: Tree) -> dict[str, Any]:
     release = {}
-    for line in _read(tree.path(tree.resolve("/etc/os-release"))).splitlines():
+    for line in _text(tree, "/etc/os-release").splitlines():
         key, _, value = line.partition("=")
         release[key] = value.strip("\"'")
     about: dict[str, Any] = {
-        "hostname": _read(tree.path(tree.resolve("/etc/hostname"))).strip(),
-        "machine_id": _read(tree.path(tree.resolve("/etc/machine-id"))).strip(),
+        "hostname": _text(tree, "/etc/hostname").strip(),
+        "machine_id": _text(tree, "/etc/machine-id").strip(),
         "os": release.get("PRETTY_NAME", ""),
         "init": "systemd" if tree.exists("/run/systemd/system") else "other",
         "commands": sorted(
@@ -418,7 +455,11 @@ def _needed_files(tree: Tree, request: dict[str, Any], paths: dict[str, list[str
     found: dict[str, Any] = {}
     for need in request.get("read", []):
         for path in paths.get(need["path"]) or tree.glob(need["path"]):
-            if need.get("having") and need["having"] not in _read(tree.path(tree.resolve(path))):
+            shown = path.encode("utf-8", "backslashreplace").decode()
+            if shown != path:
+                found[shown] = {"type": "unknown", "error": "its name is not UTF-8"}
+                continue
+            if need.get("having") and need["having"] not in _text(tree, path):
                 continue
             found[path] = read_file(tree, path, text=True, keep=need.get("keep"))
         if not glob.has_magic(need["path"]) and "{" not in need["path"]:

@@ -6,6 +6,7 @@ one file. A rule in any other file of /etc/audit/rules.d counts as well.
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 from typing import Any, Final
@@ -39,17 +40,19 @@ def watches(rules: str) -> dict[str, str]:
             words = shlex.split(line, comments=True)
         except ValueError:
             continue
-        path, permissions = "", _ALL
+        path, permissions, never = "", _ALL, False
         for word, following in zip(words, [*words[1:], ""], strict=False):
             if word == "-w":
                 path = following
             elif word == "-p":
                 permissions = following
+            elif word in ("-a", "-A"):
+                never = "never" in following.split(",")
             elif word == "-F":
                 name, _, value = following.partition("=")
                 path = value if name in ("path", "dir") else path
                 permissions = value if name == "perm" else permissions
-        if path and "never" not in " ".join(words):
+        if path and not never:
             known = found.get(path.rstrip("/") or "/", "")
             found[path.rstrip("/") or "/"] = "".join(one for one in _ALL if one in known or one in permissions)
     return found
@@ -129,10 +132,10 @@ def render(resource: str, fact: Fact, changes: Sequence[Change]) -> list[Step]:
             continue
         path = tokens(one.path)[1]
         line = rule(path, str(one.after))
-        at = edited.text.find(f"-w {path} ")
-        if at >= 0:
-            end = edited.text.find("\n", at)
-            edited.replace(at, len(edited.text) if end < 0 else end + 1, line)
+        found = re.search(rf"^[ \t]*-w {re.escape(path)} ", edited.text, re.MULTILINE)
+        if found is not None:
+            end = edited.text.find("\n", found.start())
+            edited.replace(found.start(), len(edited.text) if end < 0 else end + 1, line)
         else:
             lead = "" if edited.text.endswith("\n") else "\n"
             edited.replace(len(edited.text), len(edited.text), lead + line)

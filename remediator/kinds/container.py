@@ -9,8 +9,9 @@ from typing import Any, Final
 import msgspec
 
 from ..baseline import Control
-from ..expect import project, same
-from ..model import Change, Disruption, Fact, Finding, LiveUpdate, Outcome, Step
+from ..errors import InputError
+from ..expect import same
+from ..model import ABSENT, Change, Disruption, Fact, Finding, LiveUpdate, Outcome, Step
 from ..patch import get, put, tokens
 from . import compare
 from .compare import Scope, change, finding
@@ -20,6 +21,8 @@ NEEDS: dict[str, Any] = {"read": [], "stat": []}  # the engine's documents come 
 _MEMORY: Final = "/HostConfig/Memory"
 _SWAP: Final = "/HostConfig/MemorySwap"
 _MINIMUM: Final = 6 * 2**20  # bytes; moby: daemon/daemon_unix.go, linuxMinMemory
+
+_SERVICE: Final = "com.docker.swarm.service.id"
 
 # The paths that `docker update` changes in a running container.
 LIVE_PATHS: Final = frozenset(
@@ -70,13 +73,10 @@ _DERIVED: Final[Mapping[str, Callable[[Fact, Scope], int]]] = {
 }
 
 
-def _derive(expect: Any, fact: Fact, scope: Scope) -> Any:
-    """The expect mapping with every {derive: NAME} replaced by the value for this container."""
-    if isinstance(expect, dict):
-        if expect.keys() == {"derive"}:
-            return _DERIVED[expect["derive"]](fact, scope)
-        return {key: _derive(value, fact, scope) for key, value in expect.items()}
-    return expect
+def _to_derive(control: Control) -> str:
+    """The name of the value that a control has derived for each container, or ""."""
+    to = (control.expect or {}).get("set_if", {}).get("to")
+    return str(to["derive"]) if isinstance(to, dict) and to.keys() == {"derive"} else ""
 
 
 def _evidence(fact: Fact, control: Control) -> tuple[str, ...]:
@@ -96,40 +96,43 @@ def _own_ulimits(fact: Fact, scope: Scope) -> Fact:
     return msgspec.structs.replace(fact, document=put(fact.document, "/HostConfig/Ulimits", own))
 
 
+def _settled(control: Control, resource: str, fact: Fact) -> Finding | None:
+    """The finding of a control that need not look at the document, or None."""
+    if control.path == "/HostConfig/RestartPolicy" and _SERVICE in fact.evidence["state"]["Labels"]:
+        return finding(control, resource, Outcome.NOT_APPLICABLE, "a task of a swarm service: its service decides")
+    wanted = (control.expect or {}).get("has", []) if control.path == "/HostConfig/SecurityOpt" else []
+    if "no-new-privileges" in wanted and fact.evidence["live"].get("no_new_privileges") is True:
+        return finding(control, resource, Outcome.PASS, "its first process cannot gain privileges")
+    return None
+
+
 def judge(control: Control, resource: str, fact: Fact, scope: Scope) -> Finding:
     """The generic diff with derived limits, MemorySwap beside Memory, and the daemon's defaults seen live."""
-    if (
-        control.path == "/HostConfig/RestartPolicy"
-        and "com.docker.swarm.service.id" in fact.evidence["state"]["Labels"]
-    ):
-        return finding(control, resource, Outcome.NOT_APPLICABLE, "a task of a swarm service: its service decides")
-    if (
-        control.path == "/HostConfig/SecurityOpt"
-        and fact.evidence["live"].get("no_new_privileges") is True
-        and "no-new-privileges" in (control.expect or {}).get("has", [])
-    ):
-        return finding(control, resource, Outcome.PASS, "its first process cannot gain privileges")
+    if settled := _settled(control, resource, fact):
+        return settled
     if control.path == "/HostConfig/Ulimits":
         fact = _own_ulimits(fact, scope)
-    assert control.expect is not None
-    try:
-        derived = msgspec.structs.replace(control, expect=_derive(control.expect, fact, scope))
-    except UnderivableError as error:
+    if name := _to_derive(control):
+        if name not in _DERIVED:
+            raise InputError(f"{control.id}: nothing is derived as '{name}'", f"known: {', '.join(sorted(_DERIVED))}")
+        assert control.expect is not None
+        unset = control.expect["set_if"]["unset"]
         actual = get(fact.document, control.path)
-        spec = control.expect.get("set_if", {})
-        if not same(project({"set_if": {**spec, "to": "?"}}, actual), "?"):
-            return compare.judge(msgspec.structs.replace(control, expect={}), resource, fact, scope)
-        held = change(control, resource, control.path, actual, actual, blocked=str(error))
-        return finding(control, resource, Outcome.FAIL, f"is {compare.show(actual)}", changes=(held,))
-    found = compare.judge(derived, resource, fact, scope)
+        if actual is not ABSENT and not any(same(actual, one) for one in unset):
+            return finding(control, resource, Outcome.PASS, f"is {compare.show(actual)}")
+        try:
+            value = _DERIVED[name](fact, scope)
+        except UnderivableError as error:
+            held = change(control, resource, control.path, actual, actual, blocked=str(error))
+            return finding(control, resource, Outcome.FAIL, f"is {compare.show(actual)}", changes=(held,))
+        control = msgspec.structs.replace(control, expect={"set_if": {"unset": unset, "to": value}})
+    found = compare.judge(control, resource, fact, scope)
     if found.outcome is not Outcome.FAIL:
         return found
     changes = [_completed(one, fact, control) for one in found.changes]
     if control.path == _MEMORY and scope.about.get("swap_limit", True):
-        memory = found.changes[0].after
-        changes.append(
-            _completed(change(control, resource, _SWAP, get(fact.document, _SWAP), 2 * memory), fact, control)
-        )
+        swap = change(control, resource, _SWAP, get(fact.document, _SWAP), 2 * found.changes[0].after)
+        changes.append(_completed(swap, fact, control))
     return msgspec.structs.replace(found, changes=tuple(changes))
 
 

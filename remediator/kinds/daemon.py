@@ -85,11 +85,13 @@ def facts(evidence: dict[str, Any]) -> dict[str, Fact]:
     texts = {
         one: str(files.get(one, {}).get("text", "")) for one in [*units, "/etc/default/docker", "/etc/sysconfig/docker"]
     }
-    argv = daemon["argv"] if daemon else _start_words(units, files)
+    given = flags.parse(daemon["argv"] if daemon else _start_words(units, files))
+    if daemon and evidence["about"].get("init") == "systemd":  # a unit may have got flags since the start
+        given = {**flags.parse(_start_words(units, files)), **given}
     around: dict[str, Any] = {
         "flags": {
             key: {**one, "where": flags.locate(one["flag"], texts) or "the daemon's command line"}
-            for key, one in flags.parse(argv).items()
+            for key, one in given.items()
         },
         "file": {
             key: file[key] for key in ("type", "mode", "owner", "text", "sha256", "masked", "target") if key in file
@@ -105,6 +107,8 @@ def facts(evidence: dict[str, Any]) -> dict[str, Fact]:
         around["live"] = {key: value for key, value in values.items() if value is not ABSENT}
     if "error" in engine and evidence["root"] == "/":
         return {path: Fact({}, around, engine["error"])}
+    if file.get("target_type", "file") != "file":
+        return {path: Fact({}, around, f"{path}: is a link to a {file['target_type']}, not to a file")}
     if "error" in file or file["type"] not in ("file", "absent", "link"):
         reason = file.get("error") or f"is a {file['type']}, not a file"
         return {path: Fact({}, around, f"{path}: {reason}")}

@@ -34,6 +34,30 @@ _SHORT: Final = {
     "-H": "host", "-D": "debug", "-l": "log-level", "-b": "bridge", "-G": "group", "-p": "pidfile",
     "-s": "storage-driver",
 }  # fmt: skip
+# the keys of daemon.json that an engine from 20.10 to 28.5 takes, each by its own answer; and "proxies"
+KEYS: Final = frozenset(
+    {
+        "add-runtime", "allow-direct-routing", "allow-nondistributable-artifacts", "api-cors-header",
+        "authorization-plugin", "authorization-plugins", "bip", "bip6", "bridge", "bridge-accept-fwmark", "builder",
+        "cdi-spec-dir", "cdi-spec-dirs", "cgroup-parent", "cluster-advertise", "cluster-store", "cluster-store-opts",
+        "config-file", "containerd", "containerd-namespace", "containerd-plugins-namespace", "cpu-rt-period",
+        "cpu-rt-runtime", "cri-containerd", "data-root", "debug", "default-address-pool", "default-address-pools",
+        "default-cgroupns-mode", "default-gateway", "default-gateway-v6", "default-ipc-mode", "default-network-opt",
+        "default-network-opts", "default-runtime", "default-shm-size", "default-ulimit", "default-ulimits",
+        "deprecated-key-path", "dns", "dns-opt", "dns-opts", "dns-search", "exec-opt", "exec-opts", "exec-root",
+        "experimental", "feature", "features", "firewall-backend", "fixed-cidr", "fixed-cidr-v6", "graph", "group",
+        "help", "host", "host-gateway-ip", "host-gateway-ips", "hosts", "http-proxy", "https-proxy", "icc", "init",
+        "init-path", "insecure-registries", "insecure-registry", "ip", "ip-forward", "ip-forward-no-drop", "ip-masq",
+        "ip6tables", "iptables", "ipv6", "label", "labels", "live-restore", "log-driver", "log-format", "log-level",
+        "log-opt", "log-opts", "max-concurrent-downloads", "max-concurrent-uploads", "max-download-attempts",
+        "metrics-addr", "min-api-version", "mtu", "network-control-plane-mtu", "network-diagnostic-port",
+        "no-new-privileges", "no-proxy", "node-generic-resource", "node-generic-resources", "nri-opts",
+        "oom-score-adjust", "pidfile", "proxies", "raw-logs", "registry-mirror", "registry-mirrors", "rootless",
+        "runtimes", "seccomp-profile", "selinux-enabled", "shutdown-timeout", "storage-driver", "storage-opt",
+        "storage-opts", "swarm-default-advertise-addr", "tls", "tlscacert", "tlscert", "tlskey", "tlsverify",
+        "userland-proxy", "userland-proxy-path", "userns-remap", "validate", "version",
+    }
+)  # fmt: skip
 _TRUE: Final = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 
 

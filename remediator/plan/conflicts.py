@@ -8,7 +8,8 @@ import msgspec
 
 from ..kinds.compare import Scope
 from ..kinds.daemon import configured
-from ..model import Change, Disruption, Fact, Finding, HostState
+from ..kinds.flags import KEYS
+from ..model import Change, Disruption, Fact, Finding, HostState, Value
 from ..patch import get, tokens
 from . import activation
 from .activation import running
@@ -34,6 +35,8 @@ def adjusted(found: Finding, state: HostState) -> Finding:
     host's and on none). So with live-restore on, icc needs them stopped and started around the restart.
     What runs with --rm a restart removes for good, also under live-restore (seen with 20.10).
     """
+    if found.kind != "daemon":
+        return found
     temporary = activation.temporary(state)
     if temporary and any(_key(one) and one.disruption is Disruption.RESTART for one in found.changes):
         lost = f"a restart of the daemon removes these, which run with --rm: {', '.join(temporary)}"
@@ -42,10 +45,10 @@ def adjusted(found: Finding, state: HostState) -> Finding:
             for one in found.changes
         )
         found = msgspec.structs.replace(found, changes=tuple(again))
-    alive = running(state)
-    if not alive or not any(_key(one) == "icc" for one in found.changes):
+    if not any(_key(one) == "icc" for one in found.changes):
         return found
-    if _daemon(state).evidence.get("live", {}).get("live-restore") is not True:
+    alive = running(state)
+    if not alive or _daemon(state).evidence.get("live", {}).get("live-restore") is not True:
         return found
     told = f"live-restore is on: takes effect only after these are stopped and started: {', '.join(alive)}"
     changes = tuple(
@@ -53,6 +56,29 @@ def adjusted(found: Finding, state: HostState) -> Finding:
         for one in found.changes
     )
     return msgspec.structs.replace(found, changes=changes)
+
+
+def _refused(fact: Fact) -> str:
+    """Why the daemon would neither start nor reload with daemon.json as it is, whatever is changed in it."""
+    for key in fact.document if isinstance(fact.document, dict) else ():
+        if flag := fact.evidence["flags"].get(key):
+            both = f"daemon.json and {flag['flag']} in {flag['where']} both set {key}"
+            return f"{both}: the daemon does not start with both"
+    if fact.evidence.get("stale", False) is False:
+        return ""  # it has started with these keys, or does not run
+    unknown = [key for key in fact.document if key not in KEYS]
+    told = f"daemon.json has keys that are no options of the daemon, which does not start: {', '.join(unknown)}"
+    return told if unknown else ""
+
+
+def _no_restart(fact: Fact, planned: dict[str, Value], state: HostState) -> str:
+    """Why the daemon, which a reload may still reach, would not start again; "" where it would."""
+    if configured(fact, "live-restore") is True and state.about.get("swarm"):
+        return "swarm mode is on and live-restore is true: the daemon does not start with both"
+    both = [planned.get(key, configured(fact, key, True)) for key in ("icc", "iptables")]
+    if both == [False, False] and "icc" not in planned:
+        return "daemon.json has icc and iptables false: the daemon does not start with both"
+    return ""
 
 
 def resolve(chosen: list[Finding], state: HostState, around: Scope) -> tuple[list[Finding], list[Held]]:
@@ -67,6 +93,14 @@ def resolve(chosen: list[Finding], state: HostState, around: Scope) -> tuple[lis
 
     fact = _daemon(state)
     planned = {_key(one): one.after_value for found in kept for one in found.changes if _key(one)}
+    daemon = [found for found in kept if any(one.kind == "daemon" for one in found.changes)]
+    if daemon and (reason := _refused(fact)):
+        for found in daemon:
+            hold(found.control, reason)
+        planned = {}
+    if reason := _no_restart(fact, planned, state):
+        for found in [one for one in daemon if max(c.disruption.rank for c in one.changes) >= Disruption.RESTART.rank]:
+            hold(found.control, reason)
     if planned.get("live-restore") is True and state.about.get("swarm"):
         hold("live-restore", "swarm mode is on: the daemon does not start with live-restore")
     iptables = planned.get("iptables", configured(fact, "iptables", True))
@@ -76,10 +110,10 @@ def resolve(chosen: list[Finding], state: HostState, around: Scope) -> tuple[lis
     if limits and (reason := _too_much_memory(limits, state, around)):
         hold(limits[0].control, reason)
     if "docker" not in state.about.get("commands", []):
-        for one in {found.control for found in kept if any(c.kind == "container" for c in found.changes)}:
+        for one in dict.fromkeys(found.control for found in kept if any(c.kind == "container" for c in found.changes)):
             hold(one, "there is no docker command on this host to update containers with")
     if state.about.get("recorded"):
-        for one in {found.control for found in kept if any(c.kind == "container" for c in found.changes)}:
+        for one in dict.fromkeys(found.control for found in kept if any(c.kind == "container" for c in found.changes)):
             hold(one, "recorded engine data: there is no running container to update")
     return kept, held
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..baseline import BaselineFile
 from ..model import (
     FORMAT_VERSION,
     Attributes,
@@ -98,7 +99,8 @@ class HostPlan(Model, frozen=True):
 class Plan(Model, frozen=True):
     """A saved plan: bound to hosts, states and baseline, expiring (RFC 3339, UTC), for one use.
 
-    `inventory` is where its hosts stand ("" for this host or a file tree), `unreached` says which of them
+    `source` is the baseline as written, so that apply needs nothing else; `baseline_digest` also binds the
+    controls. `inventory` is where its hosts stand ("" for this host or a file tree), `unreached` says which of them
     could not be looked at, and why. The digest is that of everything else, with hosts by their digests.
     """
 
@@ -108,6 +110,7 @@ class Plan(Model, frozen=True):
     baseline_digest: str
     policy: Policy
     hosts: tuple[HostPlan, ...]
+    source: BaselineFile = BaselineFile("")
     inventory: str = ""
     unreached: dict[str, str] = {}
     tool: str = ""

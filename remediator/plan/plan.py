@@ -90,11 +90,16 @@ def _composed(
     return result, documents
 
 
-def _render(state: HostState, changes: Iterable[Change], around: Scope) -> tuple[Steps, list[tuple[str, str, str]]]:
-    """The steps of the changes, and (kind, resource, reason) of those that cannot be rendered."""
+def _by_resource(changes: Iterable[Change]) -> dict[tuple[str, str], list[Change]]:
     grouped: dict[tuple[str, str], list[Change]] = {}
     for one in changes:
         grouped.setdefault((one.kind, one.resource), []).append(one)
+    return grouped
+
+
+def _render(state: HostState, changes: Iterable[Change], around: Scope) -> tuple[Steps, list[tuple[str, str, str]]]:
+    """The steps of the changes, and (kind, resource, reason) of those that cannot be rendered."""
+    grouped = _by_resource(changes)
     files: list[FileEdit] = []
     attributes: list[Attributes] = []
     updates: dict[str, LiveUpdate] = {}
@@ -141,17 +146,17 @@ def plan_host(state: HostState, baseline: Baseline, policy: Policy) -> HostPlan:
     counts.update(findings=len(findings), planned=len(composed), held=len(held))
     patches: dict[str, dict[str, list[dict[str, Any]]]] = {}
     preimages: dict[str, dict[str, str]] = {}
+    grouped = _by_resource(changes)
     for kind, resources in documents.items():
         for resource in resources:
             fact = state.facts[kind][resource]
-            mine = [one for one in changes if one.kind == kind and one.resource == resource]
             preimages.setdefault(kind, {})[resource] = preimage(fact)
-            if operation := operations(fact.document, mine):
+            if operation := operations(fact.document, grouped[kind, resource]):
                 patches.setdefault(kind, {})[resource] = operation
     return HostPlan(
         host=state.host,
         collected_at=state.collected_at,
-        state=digest(msgspec.to_builtins({k: {r: f.document for r, f in v.items()} for k, v in state.facts.items()})),
+        state=digest({k: {r: f.document for r, f in v.items()} for k, v in state.facts.items()}),
         preimages=preimages,
         counts=counts,
         findings=tuple(msgspec.structs.replace(one, changes=()) for one in composed),
@@ -187,9 +192,10 @@ def make(
         created_at=moment.strftime(_TIME),
         expires_at=(moment + lifetime).strftime(_TIME),
         baseline=baseline.name,
-        baseline_digest=digest(msgspec.to_builtins(baseline)),
+        baseline_digest=digest(baseline),
         policy=policy,
         hosts=tuple(plan_host(state, baseline, policy) for state in states),
+        source=baseline.source,
         inventory=inventory,
         unreached=unreached or {},
         tool=__version__,
@@ -199,6 +205,5 @@ def make(
 
 def seal(plan: Plan) -> Plan:
     """The plan with the digest of all its other contents."""
-    head = msgspec.to_builtins(msgspec.structs.replace(plan, digest="", hosts=()))
-    hosts = [digest(msgspec.to_builtins(host)) for host in plan.hosts]
-    return msgspec.structs.replace(plan, digest=digest([head, hosts]))
+    bare = msgspec.structs.replace(plan, digest="", hosts=())
+    return msgspec.structs.replace(plan, digest=digest([bare, [digest(host) for host in plan.hosts]]))

@@ -27,7 +27,7 @@ def load(path: Path) -> Plan:
         if version != FORMAT_VERSION:
             raise InputError(f"{path}: is of format version {version}, this program knows {FORMAT_VERSION}")
         plan = msgspec.json.decode(data, type=Plan)
-    except (msgspec.DecodeError, AttributeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, AttributeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{path}: not a plan: {error}", "`remediator plan -o FILE` writes one") from error
     if seal(plan).digest != plan.digest:
         raise PlanRefusedError(f"{path}: was altered since it was made", "plan again")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ..apply.receipts import Receipt
     from ..drift.drift import Drifted
     from ..plan.model import HostPlan, Plan
+    from ..plan.stream import Summary
 
 _COLOURS = {
     "red": "31", "green": "32", "yellow": "33", "blue": "34", "magenta": "35", "cyan": "36", "bold": "1", "dim": "2",
@@ -76,6 +77,10 @@ def value(one: Value, path: str = "") -> str:
         retries = f":{one['MaximumRetryCount']}" if one.get("MaximumRetryCount") else ""
         return f"{one.get('Name') or 'no'}{retries}"
     return json.dumps(one, ensure_ascii=False)
+
+
+def _number(many: int, noun: str) -> str:
+    return f"{many} {noun}{'' if many == 1 else 's'}"
 
 
 def pointer(kind: str, path: str) -> str:
@@ -219,8 +224,9 @@ def host_plan(plan: HostPlan, out: Writer) -> None:
     action = plan.steps.activation.action
     updates = sum(len(one.names) for one in plan.steps.updates)
     out.line(
-        f"{len(plan.steps.files)} files edited, {len(plan.steps.attributes)} modes or owners set, "
-        f"{updates} containers updated live, "
+        f"{_number(len(plan.steps.files), 'file')} edited, "
+        f"modes or owners of {_number(len(plan.steps.attributes), 'file')} set, "
+        f"{_number(updates, 'container')} updated live, "
         f"daemon: {'left alone' if action == 'none' else action}"
     )
     number = plan.counts
@@ -298,6 +304,31 @@ def fleet_plan(document: Plan, out: Writer) -> None:
         f"{len(document.hosts)} hosts, {total['findings']} findings: {total['planned']} planned, {total['held']} held",
         "bold",
     )
+
+
+def fleet_summary(hosts: Iterable[Summary], out: Writer) -> int:
+    """How many hosts have how many changes, by control; the number of all changes."""
+    controls: dict[str, list[int]] = {}
+    actions: dict[str, int] = {}
+    counts: dict[str, int] = {}
+    total = 0
+    for host in hosts:
+        total += 1
+        actions[host.action] = actions.get(host.action, 0) + 1
+        for key, number in host.counts.items():
+            counts[key] = counts.get(key, 0) + number
+        for control, number in host.controls.items():
+            row = controls.setdefault(control, [0, 0])
+            row[0], row[1] = row[0] + 1, row[1] + number
+    width = max([len(one) for one in controls] + [7])
+    out.line(f"{'control':{width}}  {'hosts':>8}  {'changes':>8}", "bold")
+    for control, (some, number) in controls.items():
+        out.line(f"{control:{width}}  {some:>8}  {number:>8}")
+    for action, number in sorted(actions.items()):
+        out.line(f"daemon {'left alone' if action == 'none' else action}: {number} hosts")
+    planned, held = counts.get("planned", 0), counts.get("held", 0)
+    out.line(f"{total} hosts, {counts.get('findings', 0)} findings: {planned} planned, {held} held", "bold")
+    return sum(number for _, number in controls.values())
 
 
 def _hosts(names: list[str], total: int) -> str:
