@@ -142,7 +142,6 @@ class Change(Model, frozen=True):
     had_before: bool = True
     has_after: bool = True
     activation: bool = False
-    why: str = ""
     evidence: tuple[str, ...] = ()
     blocked: str = ""
 

@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ..errors import PlanRefusedError
     from ..patch import digest
     from ..plan import saved
-    from ..report import text
+    from ..report import plans, text
 
     plan = saved.load(arguments.plan)
     baseline = build(plan.source, load_controls(), "the plan's baseline")
@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     rollout = apply.Rollout(arguments.waves, arguments.max_failures)
     waves.parse(arguments.waves, len(plan.hosts))
     if not arguments.yes:
-        text.plan(plan, out)
+        plans.plan(plan, out)
         if not _agreed(changes):
             out.line("Nothing was changed.")
             return 1

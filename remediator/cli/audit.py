@@ -22,7 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
     from .. import audit
     from ..baseline import load_baseline
     from ..model import Outcome
-    from ..report import text
+    from ..report import plans, text
 
     baseline = load_baseline(arguments.baseline)
     states, unreached = common.states(arguments)
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
             if arguments.inventory:
                 out.line(f"Host {one['host'].name}", "bold")
             text.audit(one["findings"], one["counts"], out, arguments.all)
-        text.unreached(unreached, out)
+        plans.unreached(unreached, out)
     if unreached:
         return 1
     return 2 if any(one["counts"][Outcome.FAIL] for one in documents) else 0

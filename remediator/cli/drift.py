@@ -91,7 +91,7 @@ def _once(arguments: argparse.Namespace) -> int:
     from ..baseline import load_baseline
     from ..drift import drift
     from ..plan.plan import make
-    from ..report import text
+    from ..report import plans, text
 
     log.configure()
     logger = structlog.get_logger()
@@ -119,8 +119,8 @@ def _once(arguments: argparse.Namespace) -> int:
         for one in hosts:
             if arguments.inventory:
                 out.line(f"Host {one['host'].name}", "bold")
-            text.drift(one["drifted"], list(one["fixable"]), out)
-        text.unreached(unreached, out)
+            text.drift(one["drifted"], list(one["fixable"]), plan.controls, out)
+        plans.unreached(unreached, out)
         if receipt is not None:
             text.receipt(receipt, out)
     if unreached or (receipt is not None and not receipt.ok):

@@ -31,7 +31,7 @@ def _recorded(arguments: argparse.Namespace) -> int:
     from ..errors import InputError
     from ..plan import stream
     from ..plan.plan import make
-    from ..report import text
+    from ..report import plans, text
 
     if not arguments.output or arguments.emit or arguments.format == "json":
         hint = "give -o FILE, without --emit and --format json"
@@ -39,7 +39,7 @@ def _recorded(arguments: argparse.Namespace) -> int:
     baseline, policy = load_baseline(arguments.baseline), common.policy(arguments)
     head = make([], baseline, policy, common.now())
     with Path(arguments.state).open("rb") as lines, common.replacing(arguments.output) as file:
-        total = text.fleet_summary(stream.write(file, head, stream.plans(lines, baseline, policy)), text.Writer())
+        total = plans.fleet_summary(stream.write(file, head, stream.plans(lines, baseline, policy)), text.Writer())
     return 2 if total else 0
 
 
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ..baseline import load_baseline
     from ..plan import playbook
     from ..plan.plan import make
-    from ..report import text
+    from ..report import plans, text
 
     baseline = load_baseline(arguments.baseline)
     states, unreached = common.states(arguments)
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.format == "json" and arguments.output != "-":
         common.print_json(plan)
     elif arguments.output != "-":
-        text.plan(plan, text.Writer())
+        plans.plan(plan, text.Writer())
     if unreached:
         return 1
     return 2 if any(host.changes for host in plan.hosts) else 0

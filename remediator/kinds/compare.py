@@ -43,7 +43,6 @@ def change(control: Control, resource: str, path: str, before: Value, after: Val
     fields: dict[str, Any] = {
         "safety": control.safety,
         "disruption": control.disruption,
-        "why": control.why or control.rationale,
         **more,
     }
     return Change(
@@ -59,12 +58,10 @@ def change(control: Control, resource: str, path: str, before: Value, after: Val
     )
 
 
-def unfixable(control: Control, resource: str, path: str, before: Value, why: str = "") -> Change:
+def unfixable(control: Control, resource: str, path: str, before: Value) -> Change:
     """A change that only a person can make: no right value is known."""
-    hint = why or control.manual
-    if control.tailored:
-        hint = f"give {control.tailored} in the baseline's tailoring. {hint}"
-    return change(control, resource, path, before, before, safety=Safety.MANUAL, blocked=f"manual: {hint}")
+    told = f"give {control.tailored} in the baseline's tailoring" if control.tailored else "a person has to decide"
+    return change(control, resource, path, before, before, safety=Safety.MANUAL, blocked=f"manual: {told}")
 
 
 def judge(control: Control, resource: str, fact: Fact, _scope: Scope) -> Finding:

@@ -71,6 +71,14 @@ class Steps(Model, frozen=True):
         )
 
 
+class Texts(Model, frozen=True):
+    """What a plan says once of a control: its title, what a fix may break, what a person looks at."""
+
+    title: str
+    why: str = ""
+    manual: str = ""
+
+
 class HostPlan(Model, frozen=True):
     """The plan of one host.
 
@@ -100,8 +108,9 @@ class Plan(Model, frozen=True):
     """A saved plan: bound to hosts, states and baseline, expiring (RFC 3339, UTC), for one use.
 
     `source` is the baseline as written, so that apply needs nothing else; `baseline_digest` also binds the
-    controls. `inventory` is where its hosts stand ("" for this host or a file tree), `unreached` says which of them
-    could not be looked at, and why. The digest is that of everything else, with hosts by their digests.
+    controls, whose texts stand in `controls`. `inventory` is where its hosts stand ("" for this host or a
+    file tree), `unreached` says which of them could not be looked at, and why. The digest is that of
+    everything else, with hosts by their digests.
     """
 
     created_at: str
@@ -111,6 +120,7 @@ class Plan(Model, frozen=True):
     policy: Policy
     hosts: tuple[HostPlan, ...]
     source: BaselineFile = BaselineFile("")
+    controls: dict[str, Texts] = {}
     inventory: str = ""
     unreached: dict[str, str] = {}
     tool: str = ""

@@ -27,7 +27,7 @@ from ..model import (
 )
 from ..patch import digest, operations, put
 from . import activation, conflicts
-from .model import Held, HostPlan, Plan, Policy, Steps
+from .model import Held, HostPlan, Plan, Policy, Steps, Texts
 
 LIFETIME = timedelta(hours=24)
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
@@ -41,10 +41,10 @@ def _hold(found: Finding, policy: Policy, state: HostState) -> str:
         if one.blocked:
             return one.blocked
         if one.safety is Safety.MANUAL:
-            return f"manual: {one.why}"
+            return "manual: a person has to decide"
     for one in found.changes:
         if one.safety < policy.fix:
-            return f"needs --fix {one.safety.value}: {one.why}"
+            return f"needs --fix {one.safety.value}"
         if one.disruption > policy.max_disruption:
             return ": ".join((f"needs --max-disruption {one.disruption.value}", *one.evidence))
     return "" if found.changes else "no fix is known"
@@ -159,16 +159,26 @@ def plan_host(state: HostState, baseline: Baseline, policy: Policy) -> HostPlan:
         state=digest({k: {r: f.document for r, f in v.items()} for k, v in state.facts.items()}),
         preimages=preimages,
         counts=counts,
-        findings=tuple(msgspec.structs.replace(one, changes=()) for one in composed),
+        findings=tuple(msgspec.structs.replace(one, changes=(), title="") for one in composed),
         changes=tuple(changes),
-        held=tuple(held),
-        others=tuple(one for one in findings if one.outcome not in (Outcome.PASS, Outcome.FAIL)),
+        held=tuple(_slim(one) for one in held),
+        others=tuple(
+            msgspec.structs.replace(one, title="", reason="" if one.outcome is Outcome.MANUAL else one.reason)
+            for one in findings
+            if one.outcome not in (Outcome.PASS, Outcome.FAIL)
+        ),
         patches=patches,
         steps=steps,
         notes=conflicts.notes(composed, state, steps.activation),
         postimages={k: {r: digest(document) for r, document in some.items()} for k, some in documents.items()},
         manager=bool(state.about.get("manager")),
     )
+
+
+def _slim(held: Held) -> Held:
+    """A held finding without what the plan says once: its control's texts, and the reason."""
+    changes = tuple(msgspec.structs.replace(one, blocked="") for one in held.finding.changes)
+    return Held(msgspec.structs.replace(held.finding, title="", changes=changes), held.reason)
 
 
 def preimage(fact: Fact) -> str:
@@ -196,6 +206,7 @@ def make(
         policy=policy,
         hosts=tuple(plan_host(state, baseline, policy) for state in states),
         source=baseline.source,
+        controls={one.id: Texts(one.title, one.why or one.rationale, one.manual) for one in baseline.controls},
         inventory=inventory,
         unreached=unreached or {},
         tool=__version__,

@@ -1,23 +1,21 @@
-"""Findings, plans, predictions, receipts and drift as text for people; colour only on a terminal."""
+"""Findings, predictions, receipts and drift as text for people."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable
-from typing import IO, TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
-from ..model import ABSENT, Change, Disruption, Finding, Outcome, Safety, Severity, Value
+from ..model import ABSENT, Finding, Outcome, Severity
+from .terminal import Writer, clean, pointer, value
 
 if TYPE_CHECKING:
     from ..apply.apply import Prediction
     from ..apply.receipts import Receipt
     from ..drift.drift import Drifted
-    from ..plan.model import HostPlan, Plan
-    from ..plan.stream import Summary
+    from ..plan.model import Texts
 
-_COLOURS = {
-    "red": "31", "green": "32", "yellow": "33", "blue": "34", "magenta": "35", "cyan": "36", "bold": "1", "dim": "2",
-}  # fmt: skip
+__all__ = ["Writer", "audit", "clean", "drift", "history", "prediction", "receipt", "value"]
+
 _OUTCOMES = {
     Outcome.PASS: "green",
     Outcome.FAIL: "red",
@@ -26,66 +24,6 @@ _OUTCOMES = {
     Outcome.MANUAL: "yellow",
     Outcome.NOT_APPLICABLE: "dim",
 }
-_SIZES = {"Memory", "MemorySwap"}
-
-
-def clean(text: str) -> str:
-    """Text of a host with what a terminal would obey made visible."""
-    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
-
-
-class Writer:
-    """Lines to a stream, with colour where it is a terminal."""
-
-    def __init__(self, stream: IO[str] | None = None) -> None:
-        self._stream = stream or sys.stdout
-        self._colour = self._stream.isatty()
-
-    def paint(self, text: str, *styles: str) -> str:
-        if not self._colour or not styles:
-            return text
-        return f"\x1b[{';'.join(_COLOURS[one] for one in styles)}m{text}\x1b[0m"
-
-    def line(self, text: str = "", *styles: str) -> None:
-        self._stream.write(self.paint(clean(text), *styles) + "\n")
-
-    def parts(self, *parts: tuple[str, str] | str) -> None:
-        """One line of parts, each a text or (text, style)."""
-        painted = [clean(one) if isinstance(one, str) else self.paint(clean(one[0]), one[1]) for one in parts]
-        self._stream.write("".join(painted) + "\n")
-
-
-def size(number: int) -> str:
-    """Bytes as a person reads them: exact multiples of MiB or GiB, else bytes."""
-    for unit, name in ((2**30, "GiB"), (2**20, "MiB")):
-        if number and number % unit == 0:
-            return f"{number // unit} {name}"
-    return f"{number} bytes"
-
-
-def value(one: Value, path: str = "") -> str:
-    """A value on one line."""
-    import json
-
-    if one is ABSENT:
-        return "(not set)"
-    if path.rpartition("/")[2] in _SIZES and isinstance(one, int):
-        return "unlimited" if one <= 0 else size(one)
-    if path.endswith("/PidsLimit") and one in (None, 0, -1):
-        return "unlimited"
-    if path.endswith("/RestartPolicy") and isinstance(one, dict):
-        retries = f":{one['MaximumRetryCount']}" if one.get("MaximumRetryCount") else ""
-        return f"{one.get('Name') or 'no'}{retries}"
-    return json.dumps(one, ensure_ascii=False)
-
-
-def _number(many: int, noun: str) -> str:
-    return f"{many} {noun}{'' if many == 1 else 's'}"
-
-
-def pointer(kind: str, path: str) -> str:
-    """A path inside a resource as a person reads it: the watched file itself where the resource is audit rules."""
-    return path.removeprefix("/watches/").replace("~1", "/").replace("~0", "~") if kind == "audit_rule" else path
 
 
 def _ordered(findings: Iterable[Finding]) -> list[Finding]:
@@ -123,224 +61,6 @@ def audit(findings: list[Finding], tally: dict[str, int], out: Writer, show_all:
     out.line(counts(tally), "bold")
     if not show_all:
         out.line("--all shows every finding, `remediator plan` what would be changed.", "dim")
-
-
-def _change(one: Change, out: Writer) -> None:
-    note = f"{one.safety.value}, disruption {one.disruption.value}"
-    safety = "green" if one.safety is Safety.SAFE else "yellow"
-    if one.activation:
-        out.parts(
-            "    ",
-            ("! ", "magenta"),
-            pointer(one.kind, one.path),
-            ": ",
-            (value(one.after_value, one.path), "green"),
-            " is configured, and taken up",
-            (f"   [{note}]", safety),
-        )
-    elif one.after_value is ABSENT:
-        out.parts(
-            "    ",
-            ("- ", "red"),
-            pointer(one.kind, one.path),
-            ": ",
-            (value(one.before_value, one.path), "red"),
-            (f"   [{note}]", safety),
-        )
-    elif one.before_value is ABSENT:
-        out.parts(
-            "    ",
-            ("+ ", "green"),
-            pointer(one.kind, one.path),
-            ": ",
-            (value(one.after_value, one.path), "green"),
-            (f"   [{note}]", safety),
-        )
-    else:
-        out.parts(
-            "    ",
-            ("~ ", "yellow"),
-            pointer(one.kind, one.path),
-            ": ",
-            (value(one.before_value, one.path), "red"),
-            " -> ",
-            (value(one.after_value, one.path), "green"),
-            (f"   [{note}]", safety),
-        )
-    for told in one.evidence:
-        out.line(f"        evidence: {told}", "dim")
-
-
-def host_plan(plan: HostPlan, out: Writer) -> None:
-    """The changes by resource, what is held and why, and the numbers that add up."""
-    out.parts(
-        ("Host ", "bold"),
-        (plan.host.name, "bold"),
-        f" at {plan.host.root}" if plan.host.root != "/" else "",
-        (f", as collected {plan.collected_at}", "dim"),
-    )
-    out.line()
-    titles = {one.control: one.title for one in plan.findings}
-    grouped: dict[tuple[str, str], list[Change]] = {}
-    for change in plan.changes:
-        grouped.setdefault((change.kind, change.resource), []).append(change)
-    for (kind, resource), changes in grouped.items():
-        out.parts(("  " + (f"container {resource}" if kind == "container" else resource), "bold"))
-        told = ""
-        for one in changes:
-            if one.control != told:
-                told = one.control
-                out.line(f"      {titles.get(told, '')}  [{told}]", "dim")
-                if one.safety is not Safety.SAFE and kind != "container":
-                    out.line(f"      {one.why}", "dim")
-            _change(one, out)
-        out.line()
-    if not plan.changes:
-        out.line("  Nothing to change.")
-        out.line()
-    if plan.held:
-        out.line("Held (not run):", "bold")
-        reasons: dict[tuple[str, str], list[str]] = {}
-        for held in plan.held:
-            reasons.setdefault((f"{held.finding.title}  [{held.finding.control}]", held.reason), []).append(
-                held.finding.resource
-            )
-        for (title, reason), resources in reasons.items():
-            out.parts(("  # ", "yellow"), title)
-            out.line(f"      {', '.join(resources)}")
-            out.line(f"      {reason}", "dim")
-        out.line()
-    for outcome in (Outcome.WAIVED, Outcome.UNKNOWN, Outcome.MANUAL):
-        found = [other for other in plan.others if other.outcome is outcome]
-        if found:
-            out.line(f"{outcome.value.capitalize()}:", "bold")
-        for other in found:
-            out.line(f"  {other.title}  [{other.control}] {other.resource}")
-            out.line(f"      {other.reason}", "dim")
-        if found:
-            out.line()
-    for note in plan.notes:
-        out.line(f"Note: {note}", "yellow")
-    action = plan.steps.activation.action
-    updates = sum(len(one.names) for one in plan.steps.updates)
-    out.line(
-        f"{_number(len(plan.steps.files), 'file')} edited, "
-        f"modes or owners of {_number(len(plan.steps.attributes), 'file')} set, "
-        f"{_number(updates, 'container')} updated live, "
-        f"daemon: {'left alone' if action == 'none' else action}"
-    )
-    number = plan.counts
-    rest = ", ".join(
-        f"{number[one.value]} {one.value}" for one in Outcome if one is not Outcome.FAIL and number.get(one.value)
-    )
-    out.line(
-        f"{number['findings']} findings: {number['planned']} planned, {number['held']} held"
-        f"{', ' + rest if rest else ''}",
-        "bold",
-    )
-
-
-def plan(document: Plan, out: Writer) -> None:
-    """One host's plan in full; of many a table, and identical changes once with the hosts they concern."""
-    if document.inventory:
-        fleet_plan(document, out)
-    else:
-        host_plan(document.hosts[0], out)
-    if any(host.changes for host in document.hosts):
-        out.line(f"Plan {document.digest}, valid until {document.expires_at}", "dim")
-
-
-def _signature(one: Change) -> tuple[str, str, str, str, str]:
-    name = f"container {one.resource}" if one.kind == "container" else one.resource
-    before, after = value(one.before_value, one.path), value(one.after_value, one.path)
-    return name, pointer(one.kind, one.path), before, "taken up" if one.activation else after, one.control
-
-
-def fleet_plan(document: Plan, out: Writer) -> None:
-    """The plan of many hosts: what is changed where, what is held, and a table of hosts and disruption."""
-    changes: dict[tuple[str, str, str, str, str], list[str]] = {}
-    held: dict[tuple[str, str], set[str]] = {}
-    for host in document.hosts:
-        for one in host.changes:
-            changes.setdefault(_signature(one), []).append(host.host.name)
-        for other in host.held:
-            held.setdefault((f"{other.finding.title}  [{other.finding.control}]", other.reason), set()).add(
-                host.host.name
-            )
-    for (name, path, before, after, control), hosts in sorted(changes.items()):
-        out.parts(
-            ("  ~ ", "yellow"),
-            (name, "bold"),
-            f" {path}: ",
-            (before, "red"),
-            " -> ",
-            (after, "green"),
-            (f"  [{control}]", "dim"),
-        )
-        out.line(f"      {_hosts(hosts, len(document.hosts))}", "dim")
-    if held:
-        out.line()
-        out.line("Held (not run):", "bold")
-    for (title, reason), names in sorted(held.items()):
-        out.parts(("  # ", "yellow"), title, (f": {_hosts(sorted(names), len(document.hosts))}", "dim"))
-        out.line(f"      {reason}", "dim")
-    for host in document.hosts:
-        for note in host.notes:
-            out.line(f"Note: {host.host.name}: {note}", "yellow")
-    out.line()
-    columns = [one.value for one in Disruption]
-    width = max([len(host.host.name) for host in document.hosts] + [4])
-    out.line(f"{'host':{width}}  {'  '.join(f'{one:>8}' for one in columns)}  {'held':>6}  daemon", "bold")
-    for host in document.hosts:
-        number = {one: sum(change.disruption == one for change in host.changes) for one in columns}
-        action = host.steps.activation.action
-        out.line(
-            f"{host.host.name:{width}}  {'  '.join(f'{number[one]:>8}' for one in columns)}  {len(host.held):>6}  "
-            f"{'left alone' if action == 'none' else action}"
-        )
-    unreached(document.unreached, out)
-    total = {key: sum(host.counts.get(key, 0) for host in document.hosts) for key in ("findings", "planned", "held")}
-    out.line(
-        f"{len(document.hosts)} hosts, {total['findings']} findings: {total['planned']} planned, {total['held']} held",
-        "bold",
-    )
-
-
-def fleet_summary(hosts: Iterable[Summary], out: Writer) -> int:
-    """How many hosts have how many changes, by control; the number of all changes."""
-    controls: dict[str, list[int]] = {}
-    actions: dict[str, int] = {}
-    counts: dict[str, int] = {}
-    total = 0
-    for host in hosts:
-        total += 1
-        actions[host.action] = actions.get(host.action, 0) + 1
-        for key, number in host.counts.items():
-            counts[key] = counts.get(key, 0) + number
-        for control, number in host.controls.items():
-            row = controls.setdefault(control, [0, 0])
-            row[0], row[1] = row[0] + 1, row[1] + number
-    width = max([len(one) for one in controls] + [7])
-    out.line(f"{'control':{width}}  {'hosts':>8}  {'changes':>8}", "bold")
-    for control, (some, number) in controls.items():
-        out.line(f"{control:{width}}  {some:>8}  {number:>8}")
-    for action, number in sorted(actions.items()):
-        out.line(f"daemon {'left alone' if action == 'none' else action}: {number} hosts")
-    planned, held = counts.get("planned", 0), counts.get("held", 0)
-    out.line(f"{total} hosts, {counts.get('findings', 0)} findings: {planned} planned, {held} held", "bold")
-    return sum(number for _, number in controls.values())
-
-
-def _hosts(names: list[str], total: int) -> str:
-    if len(names) == total and total > 1:
-        return f"all {total} hosts"
-    return ", ".join(names) if len(names) <= 8 else f"{len(names)} hosts: {', '.join(names[:8])}, ..."
-
-
-def unreached(hosts: dict[str, str], out: Writer) -> None:
-    """The hosts that gave no state, and why."""
-    for name, reason in hosts.items():
-        out.parts((f"{name}: ", "bold"), (reason, "red"))
 
 
 def _diff(diff: dict[str, Any], out: Writer) -> None:
@@ -436,7 +156,7 @@ def history(receipts: list[Receipt], out: Writer) -> None:
         out.line("No runs yet.")
 
 
-def drift(drifted: list[Drifted], failing: list[Finding], out: Writer) -> None:
+def drift(drifted: list[Drifted], failing: list[Finding], controls: Mapping[str, Texts], out: Writer) -> None:
     """What is no longer as runs left it, and what the baseline says of the host now."""
     for one in drifted:
         name = f"container {one.resource}" if one.kind == "container" else one.resource
@@ -453,11 +173,9 @@ def drift(drifted: list[Drifted], failing: list[Finding], out: Writer) -> None:
             (f"  (run {one.run})", "dim"),
         )
     for found in failing:
-        out.parts(("fails   ", "yellow"), f"{found.title}  [{found.control}] {found.resource}: {found.reason}")
+        out.parts(
+            ("fails   ", "yellow"),
+            f"{controls[found.control].title}  [{found.control}] {found.resource}: {found.reason}",
+        )
     if not drifted and not failing:
         out.line("No drift, and nothing fails that could be fixed.")
-
-
-def highest(changes: Iterable[Change]) -> Disruption:
-    """The greatest disruption of some changes."""
-    return max((one.disruption for one in changes), default=Disruption.NONE, key=lambda one: one.rank)

@@ -1,0 +1,241 @@
+"""Plans as text for people: of one host in full, of many as a summary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from ..model import ABSENT, Change, Disruption, Outcome, Safety
+from ..plan.model import HostPlan, Plan, Texts
+from .terminal import Writer, counted, pointer, value
+
+if TYPE_CHECKING:
+    from ..plan.stream import Summary
+
+
+def _change(one: Change, out: Writer) -> None:
+    note = f"{one.safety.value}, disruption {one.disruption.value}"
+    safety = "green" if one.safety is Safety.SAFE else "yellow"
+    if one.activation:
+        out.parts(
+            "    ",
+            ("! ", "magenta"),
+            pointer(one.kind, one.path),
+            ": ",
+            (value(one.after_value, one.path), "green"),
+            " is configured, and taken up",
+            (f"   [{note}]", safety),
+        )
+    elif one.after_value is ABSENT:
+        out.parts(
+            "    ",
+            ("- ", "red"),
+            pointer(one.kind, one.path),
+            ": ",
+            (value(one.before_value, one.path), "red"),
+            (f"   [{note}]", safety),
+        )
+    elif one.before_value is ABSENT:
+        out.parts(
+            "    ",
+            ("+ ", "green"),
+            pointer(one.kind, one.path),
+            ": ",
+            (value(one.after_value, one.path), "green"),
+            (f"   [{note}]", safety),
+        )
+    else:
+        out.parts(
+            "    ",
+            ("~ ", "yellow"),
+            pointer(one.kind, one.path),
+            ": ",
+            (value(one.before_value, one.path), "red"),
+            " -> ",
+            (value(one.after_value, one.path), "green"),
+            (f"   [{note}]", safety),
+        )
+    for told in one.evidence:
+        out.line(f"        evidence: {told}", "dim")
+
+
+def _title(controls: Mapping[str, Texts], control: str) -> str:
+    return f"{controls[control].title if control in controls else ''}  [{control}]"
+
+
+def _because(controls: Mapping[str, Texts], control: str, reason: str) -> str:
+    """Why something is held, with what a person needs to decide it."""
+    texts = controls[control]
+    if reason.startswith("manual"):
+        return f"{reason}. {texts.manual}"
+    return f"{reason}: {texts.why}" if reason.startswith("needs --fix") else reason
+
+
+def host_plan(plan: HostPlan, controls: Mapping[str, Texts], out: Writer) -> None:
+    """The changes by resource, what is held and why, and the numbers that add up."""
+    out.parts(
+        ("Host ", "bold"),
+        (plan.host.name, "bold"),
+        f" at {plan.host.root}" if plan.host.root != "/" else "",
+        (f", as collected {plan.collected_at}", "dim"),
+    )
+    out.line()
+    explained: set[str] = set()
+    grouped: dict[tuple[str, str], list[Change]] = {}
+    for change in plan.changes:
+        grouped.setdefault((change.kind, change.resource), []).append(change)
+    for (kind, resource), changes in grouped.items():
+        out.parts(("  " + (f"container {resource}" if kind == "container" else resource), "bold"))
+        told = ""
+        for one in changes:
+            if one.control != told:
+                told = one.control
+                out.line(f"      {_title(controls, told)}", "dim")
+                if one.safety is not Safety.SAFE and told not in explained:
+                    out.line(f"      {controls[told].why}", "dim")
+                explained.add(told)
+            _change(one, out)
+        out.line()
+    if not plan.changes:
+        out.line("  Nothing to change.")
+        out.line()
+    if plan.held:
+        out.line("Held (not run):", "bold")
+        reasons: dict[tuple[str, str], list[str]] = {}
+        for held in plan.held:
+            reasons.setdefault((held.finding.control, held.reason), []).append(held.finding.resource)
+        for (control, reason), resources in reasons.items():
+            out.parts(("  # ", "yellow"), _title(controls, control))
+            out.line(f"      {', '.join(resources)}")
+            out.line(f"      {_because(controls, control, reason)}", "dim")
+        out.line()
+    for outcome in (Outcome.WAIVED, Outcome.UNKNOWN, Outcome.MANUAL):
+        found = [other for other in plan.others if other.outcome is outcome]
+        if found:
+            out.line(f"{outcome.value.capitalize()}:", "bold")
+        for other in found:
+            out.line(f"  {_title(controls, other.control)} {other.resource}")
+            out.line(f"      {other.reason or controls[other.control].manual}", "dim")
+        if found:
+            out.line()
+    for note in plan.notes:
+        out.line(f"Note: {note}", "yellow")
+    action = plan.steps.activation.action
+    updates = sum(len(one.names) for one in plan.steps.updates)
+    out.line(
+        f"{counted(len(plan.steps.files), 'file')} edited, "
+        f"modes or owners of {counted(len(plan.steps.attributes), 'file')} set, "
+        f"{counted(updates, 'container')} updated live, "
+        f"daemon: {'left alone' if action == 'none' else action}"
+    )
+    number = plan.counts
+    rest = ", ".join(
+        f"{number[one.value]} {one.value}" for one in Outcome if one is not Outcome.FAIL and number.get(one.value)
+    )
+    out.line(
+        f"{number['findings']} findings: {number['planned']} planned, {number['held']} held"
+        f"{', ' + rest if rest else ''}",
+        "bold",
+    )
+
+
+def plan(document: Plan, out: Writer) -> None:
+    """One host's plan in full; of many a table, and identical changes once with the hosts they concern."""
+    if document.inventory:
+        fleet_plan(document, out)
+    else:
+        host_plan(document.hosts[0], document.controls, out)
+    if any(host.changes for host in document.hosts):
+        out.line(f"Plan {document.digest}, valid until {document.expires_at}", "dim")
+
+
+def _signature(one: Change) -> tuple[str, str, str, str, str]:
+    name = f"container {one.resource}" if one.kind == "container" else one.resource
+    before, after = value(one.before_value, one.path), value(one.after_value, one.path)
+    return name, pointer(one.kind, one.path), before, "taken up" if one.activation else after, one.control
+
+
+def fleet_plan(document: Plan, out: Writer) -> None:
+    """The plan of many hosts: what is changed where, what is held, and a table of hosts and disruption."""
+    changes: dict[tuple[str, str, str, str, str], list[str]] = {}
+    held: dict[tuple[str, str], set[str]] = {}
+    for host in document.hosts:
+        for one in host.changes:
+            changes.setdefault(_signature(one), []).append(host.host.name)
+        for other in host.held:
+            held.setdefault((other.finding.control, other.reason), set()).add(host.host.name)
+    for (name, path, before, after, control), hosts in sorted(changes.items()):
+        out.parts(
+            ("  ~ ", "yellow"),
+            (name, "bold"),
+            f" {path}: ",
+            (before, "red"),
+            " -> ",
+            (after, "green"),
+            (f"  [{control}]", "dim"),
+        )
+        out.line(f"      {_hosts(hosts, len(document.hosts))}", "dim")
+    if held:
+        out.line()
+        out.line("Held (not run):", "bold")
+    for (held_control, reason), names in sorted(held.items()):
+        title = _title(document.controls, held_control)
+        out.parts(("  # ", "yellow"), title, (f": {_hosts(sorted(names), len(document.hosts))}", "dim"))
+        out.line(f"      {_because(document.controls, held_control, reason)}", "dim")
+    for host in document.hosts:
+        for note in host.notes:
+            out.line(f"Note: {host.host.name}: {note}", "yellow")
+    out.line()
+    columns = [one.value for one in Disruption]
+    width = max([len(host.host.name) for host in document.hosts] + [4])
+    out.line(f"{'host':{width}}  {'  '.join(f'{one:>8}' for one in columns)}  {'held':>6}  daemon", "bold")
+    for host in document.hosts:
+        number = {one: sum(change.disruption == one for change in host.changes) for one in columns}
+        action = host.steps.activation.action
+        out.line(
+            f"{host.host.name:{width}}  {'  '.join(f'{number[one]:>8}' for one in columns)}  {len(host.held):>6}  "
+            f"{'left alone' if action == 'none' else action}"
+        )
+    unreached(document.unreached, out)
+    total = {key: sum(host.counts.get(key, 0) for host in document.hosts) for key in ("findings", "planned", "held")}
+    out.line(
+        f"{len(document.hosts)} hosts, {total['findings']} findings: {total['planned']} planned, {total['held']} held",
+        "bold",
+    )
+
+
+def fleet_summary(hosts: Iterable[Summary], out: Writer) -> int:
+    """How many hosts have how many changes, by control; the number of all changes."""
+    controls: dict[str, list[int]] = {}
+    actions: dict[str, int] = {}
+    counts: dict[str, int] = {}
+    total = 0
+    for host in hosts:
+        total += 1
+        actions[host.action] = actions.get(host.action, 0) + 1
+        for key, number in host.counts.items():
+            counts[key] = counts.get(key, 0) + number
+        for control, number in host.controls.items():
+            row = controls.setdefault(control, [0, 0])
+            row[0], row[1] = row[0] + 1, row[1] + number
+    width = max([len(one) for one in controls] + [7])
+    out.line(f"{'control':{width}}  {'hosts':>8}  {'changes':>8}", "bold")
+    for control, (some, number) in controls.items():
+        out.line(f"{control:{width}}  {some:>8}  {number:>8}")
+    for action, number in sorted(actions.items()):
+        out.line(f"daemon {'left alone' if action == 'none' else action}: {number} hosts")
+    planned, held = counts.get("planned", 0), counts.get("held", 0)
+    out.line(f"{total} hosts, {counts.get('findings', 0)} findings: {planned} planned, {held} held", "bold")
+    return sum(number for _, number in controls.values())
+
+
+def _hosts(names: list[str], total: int) -> str:
+    if len(names) == total and total > 1:
+        return f"all {total} hosts"
+    return ", ".join(names) if len(names) <= 8 else f"{len(names)} hosts: {', '.join(names[:8])}, ..."
+
+
+def unreached(hosts: dict[str, str], out: Writer) -> None:
+    """The hosts that gave no state, and why."""
+    for name, reason in hosts.items():
+        out.parts((f"{name}: ", "bold"), (reason, "red"))
