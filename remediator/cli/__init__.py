@@ -52,7 +52,10 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str]) -> int:
     """Run one command and return the exit code; errors are told with a hint, without a traceback."""
-    arguments = parser().parse_args(argv)
+    try:
+        arguments = parser().parse_args(argv)
+    except SystemExit as ended:  # argparse says 2 for a wrong command line, which means changes here
+        return ERROR if ended.code else NOTHING
     try:
         return int(arguments.run(arguments))
     except RemediatorError as error:

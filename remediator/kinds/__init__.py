@@ -53,17 +53,15 @@ def state(evidence: dict[str, Any], name: str = "") -> HostState:
     """
     about, found = evidence["about"], evidence["engine"]
     info = found.get("info", {})
-    facts = {kind: module.facts(evidence) for kind, module in KINDS.items()}
     return HostState(
         host=HostId(name or about["hostname"], about["machine_id"], evidence["root"]),
         collected_at=evidence["collected_at"],
-        facts=facts,
+        facts={kind: module.facts(evidence) for kind, module in KINDS.items()},
         about={
             **{key: about[key] for key in ("os", "init", "commands", "cli") if key in about},
             "paths": evidence["paths"],
             "live": evidence["root"] == "/",
             "manager": bool(info.get("Swarm", {}).get("ControlAvailable")),
-            "default_ulimits": next(iter(facts["daemon"].values())).document.get("default-ulimits", {}),
             "memory": about.get("memory") or info.get("MemTotal", 0),
             "swap_limit": info.get("SwapLimit", True),
             "engine": info.get("ServerVersion", ""),

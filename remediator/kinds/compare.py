@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -64,13 +64,38 @@ def unfixable(control: Control, resource: str, path: str, before: Value) -> Chan
     return change(control, resource, path, before, before, safety=Safety.MANUAL, blocked=f"manual: {told}")
 
 
-def judge(control: Control, resource: str, fact: Fact, _scope: Scope) -> Finding:
-    """The finding of a control on a fact: the value at its path (or the default) against its projection."""
+def _plain(value: Value) -> bool:
+    return value is None or isinstance(value, str | int) or value is ABSENT or value == []
+
+
+_verdicts: dict[tuple[int, type, Any], tuple[Control, Value, Value]] = {}
+_MOST_VERDICTS: Final = 4096
+
+
+def _verdict(control: Control, actual: Value) -> tuple[Value, Value]:
+    """The effective and the desired value; remembered for plain values, of which hosts have the same ones."""
+    key = (id(control), type(actual), actual if actual != [] else ())
+    if plain := _plain(actual):
+        known = _verdicts.get(key)
+        if known is not None and known[0] is control:
+            return known[1], known[2]
     assert control.expect is not None
-    actual = get(fact.document, control.path)
     effective = control.default if actual is ABSENT and control.default is not msgspec.UNSET else actual
     desired = project(control.expect, effective)
     if desired is not NO_FIX and same(desired, effective):
+        desired = effective
+    if plain:
+        if len(_verdicts) >= _MOST_VERDICTS:
+            _verdicts.clear()
+        _verdicts[key] = (control, effective, desired)
+    return effective, desired
+
+
+def judge(control: Control, resource: str, fact: Fact, _scope: Scope) -> Finding:
+    """The finding of a control on a fact: the value at its path (or the default) against its projection."""
+    actual = get(fact.document, control.path)
+    effective, desired = _verdict(control, actual)
+    if desired is effective:
         return finding(control, resource, Outcome.PASS, f"is {show(effective)}")
     if desired is NO_FIX:
         changes: tuple[Change, ...] = (unfixable(control, resource, control.path, actual),)

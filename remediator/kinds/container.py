@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..expect import same
 from ..model import ABSENT, Change, Disruption, Fact, Finding, LiveUpdate, Outcome, Step
 from ..patch import get, put, tokens
-from . import compare
+from . import compare, daemon
 from .compare import Scope, change, finding
 
 NEEDS: dict[str, Any] = {"read": [], "stat": []}  # the engine's documents come always
@@ -39,10 +39,24 @@ def facts(evidence: dict[str, Any]) -> dict[str, Fact]:
     engine = evidence["engine"]
     if "error" in engine:
         return {"*": Fact({}, {}, engine["error"])}
+    defaults = _default_ulimits(evidence)
     return {
-        name: Fact(one["document"], {"state": one["state"], "live": one.get("live", {})})
+        name: Fact(_own(one["document"], defaults), {"state": one["state"], "live": one.get("live", {})})
         for name, one in engine["containers"].items()
     }
+
+
+def _default_ulimits(evidence: dict[str, Any]) -> list[Any]:
+    """The daemon's default ulimits, which the engine writes into a container's own at its start."""
+    documents = (fact.document.get("default-ulimits") for fact in daemon.facts(evidence).values())
+    return [one for some in documents if isinstance(some, dict) for one in some.values()]
+
+
+def _own(document: Any, defaults: list[Any]) -> Any:
+    """A container's document without ulimits that are the daemon's."""
+    ulimits = document["HostConfig"]["Ulimits"]
+    own = [one for one in ulimits if one not in defaults]
+    return document if len(own) == len(ulimits) else put(document, "/HostConfig/Ulimits", own)
 
 
 def _round_up(number: float, step: int) -> int:
@@ -75,7 +89,9 @@ _DERIVED: Final[Mapping[str, Callable[[Fact, Scope], int]]] = {
 
 def _to_derive(control: Control) -> str:
     """The name of the value that a control has derived for each container, or ""."""
-    to = (control.expect or {}).get("set_if", {}).get("to")
+    if control.expect is None or "set_if" not in control.expect:
+        return ""
+    to = control.expect["set_if"]["to"]
     return str(to["derive"]) if isinstance(to, dict) and to.keys() == {"derive"} else ""
 
 
@@ -87,13 +103,6 @@ def _evidence(fact: Fact, control: Control) -> tuple[str, ...]:
     if control.path == "/HostConfig/PidsLimit" and used:
         return (f"runs {used.get('pids', 0)} tasks",)
     return ()
-
-
-def _own_ulimits(fact: Fact, scope: Scope) -> Fact:
-    """The fact without the daemon's default ulimits, which the engine writes into a container at its start."""
-    defaults = list(scope.about.get("default_ulimits", {}).values())
-    own = [one for one in fact.document["HostConfig"]["Ulimits"] if one not in defaults]
-    return msgspec.structs.replace(fact, document=put(fact.document, "/HostConfig/Ulimits", own))
 
 
 def _settled(control: Control, resource: str, fact: Fact) -> Finding | None:
@@ -110,8 +119,6 @@ def judge(control: Control, resource: str, fact: Fact, scope: Scope) -> Finding:
     """The generic diff with derived limits, MemorySwap beside Memory, and the daemon's defaults seen live."""
     if settled := _settled(control, resource, fact):
         return settled
-    if control.path == "/HostConfig/Ulimits":
-        fact = _own_ulimits(fact, scope)
     if name := _to_derive(control):
         if name not in _DERIVED:
             raise InputError(f"{control.id}: nothing is derived as '{name}'", f"known: {', '.join(sorted(_DERIVED))}")

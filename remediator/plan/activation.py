@@ -40,14 +40,15 @@ def decide(state: HostState, changes: Iterable[Change], _scope: Scope) -> Activa
     live_restore = fact.evidence["live"].get("live-restore") is True
     # the bridge gets its options only at a start at which no container runs: live-restore would keep them
     bridge = "icc" in keys
+    alive, lost = running(state), set(temporary(state))
     return Activation(
         action="restart" if restart else "reload",
         config=config,
         reload_first=restart and to_live_restore and not bridge,
         confirm_live_restore=to_live_restore and not (restart and bridge),
         awaited=any(one.activation for one in changes),
-        stop=tuple(reversed(running(state))) if restart and live_restore and bridge else (),
-        start=tuple(one for one in running(state) if one not in temporary(state)) if restart else (),
+        stop=tuple(reversed(alive)) if restart and live_restore and bridge else (),
+        start=tuple(one for one in alive if one not in lost) if restart else (),
         started=fact.evidence.get("started", 0.0),
         pending=() if restart else tuple(pending),
         systemd=state.about.get("init") == "systemd",
