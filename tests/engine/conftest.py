@@ -12,9 +12,7 @@ import pytest
 from tests.engine.private import PrivateEngine, unavailable_reason
 
 
-@pytest.fixture
-def engines() -> Iterator[Callable[..., PrivateEngine]]:
-    """Makes private engines that end with the test."""
+def _make_until_the_end() -> Iterator[Callable[..., PrivateEngine]]:
     if reason := unavailable_reason():
         if os.environ.get("CI") == "true":
             pytest.fail(f"engine tests could not run: {reason}")
@@ -25,3 +23,15 @@ def engines() -> Iterator[Callable[..., PrivateEngine]]:
             return stack.enter_context(PrivateEngine(*arguments, **more))
 
         yield make
+
+
+@pytest.fixture
+def engines() -> Iterator[Callable[..., PrivateEngine]]:
+    """Makes private engines that end with the test."""
+    yield from _make_until_the_end()
+
+
+@pytest.fixture(scope="module")
+def shared_engines() -> Iterator[Callable[..., PrivateEngine]]:
+    """Makes private engines that end with the tests of a module, which tell one story of them."""
+    yield from _make_until_the_end()

@@ -7,6 +7,7 @@ and stops the daemon. The machine's own Docker is not touched.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -25,7 +26,7 @@ from tests.lab import cgroups, machine
 
 IMAGE = "busybox:local"
 PREFIX = "remediator-engine-"
-_TOOLS = ("dockerd", "docker", "unshare", "nsenter", "busybox", "iptables", "service", "pkill")
+_TOOLS = ("dockerd", "docker", "unshare", "nsenter", "setpriv", "busybox", "iptables", "service", "pkill")
 
 
 def unavailable_reason() -> str:
@@ -41,12 +42,42 @@ def unavailable_reason() -> str:
     return ""
 
 
+def sweep() -> None:
+    """Remove what hosts left whose maker was killed: its processes ended with it, groups and files did not."""
+    groups = [one for group in cgroups.groups(PREFIX + "hosts") for one in group.iterdir() if one.is_dir()]
+    for left in [*groups, *Path(tempfile.gettempdir()).glob(PREFIX + "*")]:
+        maker = left.name.removeprefix(PREFIX).partition("-")[0]
+        if not maker.isdigit() or Path(f"/proc/{maker}").exists():
+            continue
+        if left in groups:
+            _remove_group(left)
+        else:
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _remove_group(group: Path) -> None:
+    deadline = time.monotonic() + 10
+    while alive := cgroups.pids(group):
+        for pid in alive:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, 9)
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.02)
+    cgroups.remove(group)
+    parent = group.parent
+    if parent.name == PREFIX + "hosts" and not any(one.is_dir() for one in parent.iterdir()):
+        with contextlib.suppress(OSError):  # another has just made a host in it
+            parent.rmdir()
+
+
 class PrivateEngine:
     """One private host with a running dockerd; use as a context manager."""
 
     def __init__(self, daemon: dict[str, Any] | str | None = None, files: dict[str, str] | None = None) -> None:
-        self.name = f"{PREFIX}{uuid.uuid4().hex[:8]}"
-        self.directory = Path(tempfile.mkdtemp(prefix=self.name))
+        sweep()
+        self.name = f"{PREFIX}{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self.directory = Path(tempfile.mkdtemp(prefix=self.name + "-"))
         self._groups = cgroups.create(PREFIX + "hosts", self.name)
         config = daemon if isinstance(daemon, str) else json.dumps(daemon or {}, indent=2) + "\n"
         self._files = {"/etc/docker/daemon.json": config, **(files or {})}
@@ -67,16 +98,7 @@ class PrivateEngine:
             self._process.kill()
             self._process.wait()
         for group in self._groups:
-            for pid in cgroups.pids(group):
-                try:
-                    os.kill(pid, 9)
-                except ProcessLookupError:
-                    continue
-            cgroups.remove(group)
-        for group in self._groups:
-            parent = group.parent
-            if parent.name == PREFIX + "hosts" and not any(one.is_dir() for one in parent.iterdir()):
-                parent.rmdir()
+            _remove_group(group)
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def _boot(self) -> None:
@@ -93,7 +115,9 @@ class PrivateEngine:
             "ENGINE_NAME": self.name,
         }
         self._process = subprocess.Popen(
-            [str(script), "enter", *map(str, self._groups)], env=environment, stdin=subprocess.DEVNULL
+            ["setpriv", "--pdeathsig", "KILL", str(script), "enter", *map(str, self._groups)],
+            env=environment,
+            stdin=subprocess.DEVNULL,
         )
         deadline = time.monotonic() + 30
         while True:
@@ -117,7 +141,7 @@ class PrivateEngine:
         timeout: float = 300,
         env: dict[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command on the host, in the test's own directory and environment."""
+        """Run a command on the host in the test's environment; its directory is the root."""
         enter = ["nsenter", "--target", str(self.pid), "--mount", "--net", "--pid", "--cgroup", "--uts"]
         environment = {**os.environ, **(env or {})}
         environment.pop("DOCKER_HOST", None)

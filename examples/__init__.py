@@ -1,0 +1,1 @@
+"""The example host, what this program says of it, and the programs that make both."""
