@@ -6,14 +6,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint format bench examples lab lab-down lab-rebuild clean
+.PHONY: help demo test lint format bench bench-fleet examples lab lab-down lab-rebuild clean
 
 help:
 	@echo "make demo         a tour on a copy of the example host: no Docker, no root"
 	@echo "make test         lint, types, and all tests that this machine can run"
 	@echo "make lint         ruff and mypy"
 	@echo "make format       ruff format"
-	@echo "make bench        measure"
+	@echo "make bench        measure on an engine; bench-fleet on many hosts (root, Debian)"
 	@echo "make examples     make the files in examples/ anew"
 	@echo "make lab HOSTS=3  bring up throwaway servers (root, Debian); lab-down, lab-rebuild"
 	@echo "make clean        remove .venv, build/ and caches"
@@ -38,6 +38,9 @@ format: $(VENV)/installed-dev
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python -m tests.bench
+
+bench-fleet: $(VENV)/installed-dev
+	$(BIN)/python -m tests.bench.fleet
 
 examples: $(VENV)/installed-dev
 	$(BIN)/python -m examples.regenerate

@@ -30,7 +30,7 @@ ARGV = (
     "--containerd=/run/containerd/containerd.sock", "--log-level=debug",
 )  # fmt: skip
 POLICY = ("--fix", "unsafe", "--max-disruption", "restart")
-MADE = ("state.json", "audit.txt", "plan.txt", "plan")
+MADE = ("audit.txt", "plan.txt", "plan")
 
 
 def state() -> HostState:
@@ -68,11 +68,13 @@ def regenerate(target: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-    saved, baseline = str(target / "state.json"), str(HERE / "baseline.yaml")
-    (target / "state.json").write_bytes(msgspec.json.format(msgspec.json.encode(state()), indent=1) + b"\n")
-    (target / "audit.txt").write_bytes(_remediator("audit", "--state", saved, "--baseline", baseline))
-    emitted = ("--emit", str(target / "plan"))
-    (target / "plan.txt").write_bytes(_remediator("plan", "--state", saved, "--baseline", baseline, *POLICY, *emitted))
+    with tempfile.TemporaryDirectory() as folder:
+        collected = Path(folder) / "state.json"
+        collected.write_bytes(msgspec.json.encode(state()))
+        chosen = ("--state", str(collected), "--baseline", str(HERE / "baseline.yaml"))
+        (target / "audit.txt").write_bytes(_remediator("audit", *chosen))
+        emitted = ("--emit", str(target / "plan"))
+        (target / "plan.txt").write_bytes(_remediator("plan", *chosen, *POLICY, *emitted))
 
 
 if __name__ == "__main__":

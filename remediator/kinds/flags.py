@@ -34,7 +34,7 @@ _SHORT: Final = {
     "-H": "host", "-D": "debug", "-l": "log-level", "-b": "bridge", "-G": "group", "-p": "pidfile",
     "-s": "storage-driver",
 }  # fmt: skip
-# the keys of daemon.json that an engine from 20.10 to 28.5 takes, each by its own answer; and "proxies"
+# the keys of daemon.json that an engine from 20.10 to 28.5 takes, by its own answer, and those of 29
 KEYS: Final = frozenset(
     {
         "add-runtime", "allow-direct-routing", "allow-nondistributable-artifacts", "api-cors-header",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -217,4 +218,10 @@ def make(
 def seal(plan: Plan) -> Plan:
     """The plan with the digest of all its other contents."""
     bare = msgspec.structs.replace(plan, digest="", hosts=())
-    return msgspec.structs.replace(plan, digest=digest([bare, [digest(host) for host in plan.hosts]]))
+    hosts = [host_digest(msgspec.json.encode(host)) for host in plan.hosts]
+    return msgspec.structs.replace(plan, digest=digest([bare, hosts]))
+
+
+def host_digest(encoded: bytes) -> str:
+    """The digest of one host's plan, taken of its JSON (fields in the order of their definition)."""
+    return hashlib.sha256(encoded).hexdigest()

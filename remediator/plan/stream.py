@@ -20,7 +20,7 @@ from ..errors import InputError
 from ..model import Disruption, HostState, Model
 from ..patch import digest
 from .model import HostPlan, Plan, Policy
-from .plan import plan_host
+from .plan import host_digest, plan_host
 
 _CHUNK: Final = 16  # lines a process takes at a time
 _AHEAD: Final = 3  # chunks a process may be ahead
@@ -59,7 +59,8 @@ def summarise(host: HostPlan) -> Summary:
 
 def _plan(line: bytes, baseline: Baseline, policy: Policy) -> Planned:
     host = plan_host(msgspec.json.decode(line, type=HostState), baseline, policy)
-    return Planned(msgspec.json.encode(host), digest(host), summarise(host))
+    encoded = msgspec.json.encode(host)
+    return Planned(encoded, host_digest(encoded), summarise(host))
 
 
 def _start(baseline: bytes, policy: Policy) -> None:

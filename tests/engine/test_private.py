@@ -17,6 +17,7 @@ import pytest
 from tests.engine import private
 from tests.engine.private import PrivateEngine
 from tests.lab import cgroups
+from tests.lab.state import labs
 
 pytestmark = pytest.mark.engine
 
@@ -37,8 +38,9 @@ def _machine() -> dict[str, Any]:
                 daemons.append(entry.name)
         except OSError:
             continue
+    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()]
     return {
-        "mounts": [line.split()[4] for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()],
+        "mounts": [one for one in mounts if not one.startswith(str(labs()))],
         "links": sorted(one.name for one in Path("/sys/class/net").iterdir()),
         "rules": _output("iptables-save"),
         "forwarding": Path("/proc/sys/net/ipv4/ip_forward").read_text(encoding="ascii"),

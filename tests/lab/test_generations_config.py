@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from remediator.collect import local
+from remediator.kinds import flags
 from remediator.model import Disruption, HostState, Outcome
 from remediator.plan.model import HostPlan
 from tests.lab.host import Host
@@ -47,14 +49,16 @@ REFUSED: dict[str, tuple[str, tuple[str, ...], str]] = {
     "wrong type": ('{"live-restore": "yes"}', (), "cannot unmarshal string"),
     "icc": ('{"icc": false, "iptables": false}', (), ICC),
 }
+# keys of Engine 29; and "proxies", whose value must be a map
+NEWER = {"bridge-accept-fwmark", "firewall-backend", "min-api-version", "nri-opts", "proxies"}
 
 
-def trial(host: Host, text: str, *flags: str) -> str:
+def trial(host: Host, text: str, *more: str) -> str:
     """What a second dockerd says of a configuration that it does not start with."""
     host.write(f"{TRIAL}/daemon.json", text)
     own = ("--pidfile", f"{TRIAL}/pid", "--data-root", f"{TRIAL}/data", "--exec-root", f"{TRIAL}/exec")
     argv = ["timeout", "8", "dockerd", "--config-file", f"{TRIAL}/daemon.json", *own, "-H", f"unix://{TRIAL}/sock"]
-    done = host.run([*argv, *flags], check=False)
+    done = host.run([*argv, *more], check=False)
     assert done.returncode == 1, done.stderr
     return done.stderr
 
@@ -62,7 +66,7 @@ def trial(host: Host, text: str, *flags: str) -> str:
 @pytest.fixture(scope="module")
 def refusals(fleet: Fleet) -> dict[str, dict[str, str]]:
     """What each engine says of each bad configuration."""
-    return fleet.each(lambda host: {name: trial(host, text, *flags) for name, (text, flags, _) in REFUSED.items()})
+    return fleet.each(lambda host: {name: trial(host, text, *more) for name, (text, more, _) in REFUSED.items()})
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -75,6 +79,16 @@ def test_an_empty_file_stops_only_the_oldest(fleet: Fleet, generation: str) -> N
     """An empty daemon.json stops 20.10; later engines take it (the restart story starts with one)."""
     if generation == "20.10":
         assert "EOF" in trial(fleet.hosts[generation], "")
+
+
+def test_the_known_keys_are_those_of_the_engines(fleet: Fleet) -> None:
+    """Every key that the product knows is taken by one of the engines at least, and every flag is such a key."""
+    text = json.dumps(dict.fromkeys(sorted(flags.KEYS), "x"))
+    answers = fleet.each(lambda host: trial(host, text).partition(UNKNOWN)[2].strip().rstrip('"').split(", "))
+    assert set.intersection(*map(set, answers.values())) == NEWER
+    helps = fleet.each(lambda host: host.run(["dockerd", "--help"]).stdout)
+    for generation, told in helps.items():
+        assert set(re.findall(r"^ +(?:-\w, +)?--([a-z0-9-]+)", told, re.MULTILINE)) - flags.KEYS == set(), generation
 
 
 def test_validate_proves_nothing(fleet: Fleet, generation: str) -> None:

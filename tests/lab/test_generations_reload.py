@@ -35,7 +35,14 @@ DUPLICATES = """{ "insecure-registries": ["10.1.2.0/24", "127.0.0.0/8"],
    "max-concurrent-downloads": 7 , "log-opts": {"tag": "{{.Name}}"} }
 """
 # what a reload takes up, and what it does not
-RELOADED = {"live-restore": True, "debug": True, "insecure-registries": ["10.9.9.0/24"], "shutdown-timeout": 20}
+MIRROR = "https://mirror.internal/"
+RELOADED = {
+    "live-restore": True,
+    "debug": True,
+    "insecure-registries": ["10.9.9.0/24"],
+    "registry-mirrors": [MIRROR],
+    "labels": ["tier=web"],
+}
 LEFT = {
     "icc": False,
     "no-new-privileges": True,
@@ -194,6 +201,7 @@ def test_what_a_reload_takes_up(by_hand: dict[str, ByHand], generation: str) -> 
     after = by_hand[generation]
     assert (after.taken["LiveRestoreEnabled"], after.taken["Debug"]) == (True, True)
     assert "10.9.9.0/24" in after.registries
+    assert (after.taken["RegistryConfig"]["Mirrors"], after.taken["Labels"]) == ([MIRROR], ["tier=web"])
 
 
 def test_what_a_reload_leaves(by_hand: dict[str, ByHand], generation: str) -> None:

@@ -105,7 +105,7 @@ def test_more_is_planned_the_more_is_allowed() -> None:
 @pytest.mark.parametrize(
     ("control", "policy", "reason"),
     [
-        ("docker-icc", Policy(Safety.SAFE, Disruption.MIGRATE), "needs --fix unsafe: "),
+        ("docker-icc", Policy(Safety.SAFE, Disruption.MIGRATE), "needs --fix unsafe"),
         ("docker-icc", Policy(Safety.UNSAFE, Disruption.RELOAD), "needs --max-disruption restart"),
         ("docker-live-restore", Policy(Safety.UNSAFE, Disruption.NONE), "needs --max-disruption reload"),
         ("docker-userns-remap", ALL, "manual: "),

@@ -29,10 +29,11 @@ ATTACK: Final = "{{ lookup('pipe', 'touch pwned') }}"
 PROFILE: Final = "/etc/profile.d/{{ lookup('pipe', 'touch pwned') }}.sh"
 TEXTS: Final = {
     CONFIG: (
-        '\ufeff{\r\n\t"zzz": "%s",\r\n\t"icc": true,\r\n\t"log-opts": {"tag": "{{.Name}}", "splunk-token": "%s"},'
-        '\r\n\t"{%% raw %%}": "{# é😀 #}",\r\n\t"aaa": [1.0, 1e3, "\\u00e9"]\r\n}\r\n\r\n'
+        '\ufeff{\r\n\t"zzz": "ATTACK",\r\n\t"icc": true,\r\n\t"log-opts": {"tag": "{{.Name}}", "a-token": "SECRET"},'
+        '\r\n\t"{% raw %}": "{# é😀 #}",\r\n\t"aaa": [1.0, 1e3, "\\u00e9"]\r\n}\r\n\r\n'
     )
-    % (ATTACK, SECRET),
+    .replace("ATTACK", ATTACK)
+    .replace("SECRET", SECRET),
     ENVIRONMENT: f"$ANSIBLE_VAULT;1.1;AES256\nPASSWORD={SECRET}\nX={ATTACK}\n\nDOCKER_CONTENT_TRUST=0\n#jinja2: x\n\n",
     RULES: (
         f"$ANSIBLE_VAULT;1.1;AES256 {ATTACK}\n# {{% set x = lookup('pipe', 'touch pwned') %}} é\n-w /etc/docker -p r\n"
