@@ -31,11 +31,15 @@ SERVE = "trap 'exit 0' TERM; httpd -p 8080 -h /etc; while :; do sleep 0.2; done"
 PENDING = "pending activation: is false in the configuration, while the engine does true"
 
 
+def address(host: Host, container: str, network: str = "bridge") -> str:
+    """The address of a container on a network."""
+    template = f'{{{{(index .NetworkSettings.Networks "{network}").IPAddress}}}}'
+    return host.docker("inspect", "--format", template, container).stdout.strip()
+
+
 def pings(host: Host, source: str, target: str, network: str = "bridge") -> bool:
     """Whether one container reaches another."""
-    template = f'{{{{(index .NetworkSettings.Networks "{network}").IPAddress}}}}'
-    address = host.docker("inspect", "--format", template, target).stdout.strip()
-    reach = ("exec", "--privileged", source, "ping", "-c", "1", "-W", "1", address)
+    reach = ("exec", "--privileged", source, "ping", "-c", "1", "-W", "1", address(host, target, network))
     return host.docker(*reach, check=False).returncode == 0
 
 
@@ -97,7 +101,8 @@ def bridged(fleet: Fleet) -> dict[str, Bridged]:
 
     def reach(host: Host) -> Reach:
         bridge, network = pings(host, "two", "one"), pings(host, "app-two", "app-one", "app")
-        fetch = ("exec", "linked", "wget", "-q", "-T", "2", "-O", "-", "http://one:8080/group")
+        page = f"http://{address(host, 'one')}:8080/group"
+        fetch = ("exec", "linked", "timeout", "2", "wget", "-q", "-O", "-", page)  # 20.10's wget dies of its own -T
         return Reach(bridge, network, host.docker(*fetch, check=False).returncode == 0)
 
     kept, reached, states = fleet.each(starts), fleet.each(reach), fleet.look()
