@@ -93,6 +93,7 @@ def play(project: Path, *options: str) -> tuple[int, int, str]:
             "LANG": "C.UTF-8",
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_PIPELINING": "1",
+            "ANSIBLE_REMOTE_TMP": str(project.parent / ".tmp"),  # a user may have no home
         },
     )
     changed = re.search(r"changed=(\d+)", done.stdout)
