@@ -57,6 +57,7 @@ Description=Look for drift every {every}
 OnActiveSec={every}
 OnUnitActiveSec={every}
 RandomizedDelaySec=10%
+AccuracySec=1s
 Persistent=true
 
 [Install]
