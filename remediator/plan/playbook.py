@@ -62,7 +62,7 @@ def unsafe_yaml(document: Any) -> str:
             return True
 
     Dumper.add_representer(_Unsafe, lambda dumper, value: dumper.represent_scalar("!unsafe", str(value), style="'"))
-    return str(yaml.dump(_mark(document), Dumper=Dumper, sort_keys=False, width=110, allow_unicode=True))
+    return str(yaml.dump(_mark(document), Dumper=Dumper, sort_keys=False, width=110))
 
 
 def options(update: LiveUpdate) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from remediator.errors import InputError
@@ -229,6 +229,7 @@ braces = st.builds("".join, st.lists(st.one_of(st.sampled_from(["{{", "}}", "{%"
 
 
 @given(st.dictionaries(st.sampled_from("abc"), st.one_of(braces, documents)))
+@example({"a": "\x85", "b": "\u2028{", "c": "\ufeff{\x7f"})
 def test_marked_documents_are_the_documents(document: dict[str, Any]) -> None:
     """Marking changes no text, and leaves no text with a brace unmarked."""
     text = playbook.unsafe_yaml(document)
