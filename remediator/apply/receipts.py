@@ -123,12 +123,6 @@ def history(where: Path) -> list[Receipt]:
     return [_read(path) for path in _paths(where)]
 
 
-def last(where: Path) -> Receipt | None:
-    """The newest receipt, or None."""
-    paths = _paths(where)
-    return _read(paths[-1]) if paths else None
-
-
 def find(where: Path, run: str) -> Receipt:
     """The receipt of a run, named by its id or the beginning of it; raises InputError where there is not one."""
     named = [path for path in _paths(where) if path.name.startswith(run)] if run else []

@@ -9,12 +9,10 @@ from typing import Any
 
 import msgspec
 
-from ..audit import scope
 from ..baseline import Baseline
 from ..errors import InputError
 from ..expect import same
 from ..kinds import text
-from ..kinds.compare import Scope
 from ..model import Attributes, Change, FileEdit, HostState, LiveUpdate
 from ..patch import digest, get
 from ..plan import activation
@@ -101,14 +99,14 @@ def _updates(done: HostPlan, state: HostState) -> tuple[list[LiveUpdate], list[s
     return list(grouped.values()), left
 
 
-def inverse(done: HostPlan, was: HostReceipt, state: HostState, around: Scope) -> tuple[HostPlan, list[str]]:
+def inverse(done: HostPlan, was: HostReceipt, state: HostState) -> tuple[HostPlan, list[str]]:
     """The plan that undoes a run on one host as it is, and what it leaves alone with the reason."""
     files, left = _files(done, was, state)
     attributes, more = _attributes(done, state)
     updates, others = _updates(done, state)
     edited = {one.path for one in files}
     daemon = [_inverse(one) for one in done.changes if one.kind == "daemon" and one.resource in edited]
-    act = activation.decide(state, daemon, around) if daemon else Activation()
+    act = activation.decide(state, daemon) if daemon else Activation()
     if act.action == "restart":
         others += [f"container {one}: ran with --rm, the restart removed it" for one in activation.temporary(state)]
     rules = any(path.startswith("/etc/audit/") for path in edited)
@@ -226,7 +224,7 @@ def _undo(
     made: list[HostPlan] = []
     left: dict[str, list[str]] = {}
     for name, state in states.items():
-        host, left[name] = inverse(names[name], was[name], state, scope(state, baseline))
+        host, left[name] = inverse(names[name], was[name], state)
         made.append(host)
     steps = (_explicit(host, states[_name(host, receipt)], baseline) for host in made)
     if first := [one for one in steps if one is not None]:

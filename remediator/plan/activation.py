@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..kinds.compare import Scope
 from ..model import Change, Disruption, HostState
 from ..patch import get, tokens
 from .model import Activation
@@ -23,7 +22,7 @@ def temporary(state: HostState) -> list[str]:
     return [one for one in running(state) if get(facts[one].document, "/HostConfig/AutoRemove") is True]
 
 
-def decide(state: HostState, changes: Iterable[Change], _scope: Scope) -> Activation:
+def decide(state: HostState, changes: Iterable[Change]) -> Activation:
     """What the daemon's changes need: nothing without a daemon, a reload, or one restart for all."""
     changes = list(changes)
     daemon = next(iter(state.facts["daemon"].items()), None)

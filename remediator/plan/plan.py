@@ -98,7 +98,7 @@ def _by_resource(changes: Iterable[Change]) -> dict[tuple[str, str], list[Change
     return grouped
 
 
-def _render(state: HostState, changes: Iterable[Change], around: Scope) -> tuple[Steps, list[tuple[str, str, str]]]:
+def _render(state: HostState, changes: Iterable[Change]) -> tuple[Steps, list[tuple[str, str, str]]]:
     """The steps of the changes, and (kind, resource, reason) of those that cannot be rendered."""
     grouped = _by_resource(changes)
     files: list[FileEdit] = []
@@ -124,7 +124,7 @@ def _render(state: HostState, changes: Iterable[Change], around: Scope) -> tuple
                     updates[key] = LiveUpdate((*known.names, *step.names), step.values) if known else step
     load = any(kind == "audit_rule" for kind, _ in grouped)
     daemon = [one for (kind, _), some in grouped.items() if kind == "daemon" for one in some]
-    act = activation.decide(state, daemon, around)
+    act = activation.decide(state, daemon)
     return Steps(tuple(files), tuple(attributes), load, tuple(updates.values()), act), failed
 
 
@@ -136,7 +136,7 @@ def plan_host(state: HostState, baseline: Baseline, policy: Policy) -> HostPlan:
     while True:
         composed, documents = _composed(chosen, state, baseline, around)
         changes = [one for found in composed for one in found.changes]
-        steps, failed = _render(state, changes, around)
+        steps, failed = _render(state, changes)
         if not failed:
             break
         reasons = {(kind, resource): reason for kind, resource, reason in failed}

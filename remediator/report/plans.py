@@ -14,49 +14,27 @@ if TYPE_CHECKING:
 
 
 def _change(one: Change, out: Writer) -> None:
-    note = f"{one.safety.value}, disruption {one.disruption.value}"
-    safety = "green" if one.safety is Safety.SAFE else "yellow"
+    before, after = value(one.before_value, one.path), value(one.after_value, one.path)
+    told: tuple[tuple[str, str] | str, ...]
     if one.activation:
-        out.parts(
-            "    ",
-            ("! ", "magenta"),
-            pointer(one.kind, one.path),
-            ": ",
-            (value(one.after_value, one.path), "green"),
-            " is configured, and taken up",
-            (f"   [{note}]", safety),
-        )
+        sign, told = ("! ", "magenta"), ((after, "green"), " is configured, and taken up")
     elif one.after_value is ABSENT:
-        out.parts(
-            "    ",
-            ("- ", "red"),
-            pointer(one.kind, one.path),
-            ": ",
-            (value(one.before_value, one.path), "red"),
-            (f"   [{note}]", safety),
-        )
+        sign, told = ("- ", "red"), ((before, "red"),)
     elif one.before_value is ABSENT:
-        out.parts(
-            "    ",
-            ("+ ", "green"),
-            pointer(one.kind, one.path),
-            ": ",
-            (value(one.after_value, one.path), "green"),
-            (f"   [{note}]", safety),
-        )
+        sign, told = ("+ ", "green"), ((after, "green"),)
     else:
-        out.parts(
-            "    ",
-            ("~ ", "yellow"),
-            pointer(one.kind, one.path),
-            ": ",
-            (value(one.before_value, one.path), "red"),
-            " -> ",
-            (value(one.after_value, one.path), "green"),
-            (f"   [{note}]", safety),
-        )
-    for told in one.evidence:
-        out.line(f"        evidence: {told}", "dim")
+        sign, told = ("~ ", "yellow"), ((before, "red"), " -> ", (after, "green"))
+    note = f"   [{one.safety.value}, disruption {one.disruption.value}]"
+    out.parts(
+        "    ",
+        sign,
+        pointer(one.kind, one.path),
+        ": ",
+        *told,
+        (note, "green" if one.safety is Safety.SAFE else "yellow"),
+    )
+    for evidence in one.evidence:
+        out.line(f"        evidence: {evidence}", "dim")
 
 
 def _title(controls: Mapping[str, Texts], control: str) -> str:
