@@ -76,9 +76,12 @@ def check(host: HostPlan, state: HostState, half_done: bool = False) -> None:
 
 def unfinished(plan: Plan, where: Path) -> Receipt | None:
     """The run that began this plan and did not finish it; raises PlanRefusedError for a used plan."""
-    begun = [one for one in receipts.history(where) if one.plan == plan.digest]
+    kept = receipts.history(where)
+    begun = [one for one in kept if one.plan == plan.digest]
     if not begun:
         return None
+    if any(one.undoes == begun[-1].run for one in kept):
+        raise PlanRefusedError(f"the plan was applied already, by run {begun[-1].run}, and taken back", "plan again")
     if plan.inventory and not begun[-1].ok:
         return begun[-1]
     if not begun[-1].finished_at:
@@ -238,6 +241,7 @@ def perform(
     rollout: Rollout | None = None,
     on_task: Say | None = None,
     undoes: str = "",
+    signed_by: str = "",
 ) -> Receipt:
     """Run the playbook of a plan wave by wave, look again after each, and keep a receipt.
 
@@ -247,6 +251,7 @@ def perform(
     rollout = rollout or Rollout()
     begun = unfinished(plan, where)
     receipt = begun or msgspec.structs.replace(_begin(plan, baseline, kind, datetime.now(UTC)), undoes=undoes)
+    receipt = msgspec.structs.replace(receipt, signed_by=signed_by or receipt.signed_by)
     receipts.write(where, receipt)
     left = [one for one, was in zip(receipt.plans, receipt.hosts, strict=True) if not was.ok]
     failures = 0
@@ -275,8 +280,9 @@ def apply(
     on_task: Say | None = None,
     kind: str = "apply",
     rollout: Rollout | None = None,
+    signed_by: str = "",
 ) -> Receipt:
-    """Apply a plan to its hosts.
+    """Apply a plan to its hosts; who signed it is kept in the receipt.
 
     Raises PlanRefusedError for a plan that must not be applied, ApplyError where it cannot be.
     """
@@ -284,6 +290,6 @@ def apply(
     held = lock(where)
     try:
         saved.check_time(plan, datetime.now(UTC))
-        return perform(plan, baseline, reach, where, kind, rollout, on_task)
+        return perform(plan, baseline, reach, where, kind, rollout, on_task, signed_by=signed_by)
     finally:
         held.release()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,9 +14,10 @@ import msgspec
 from ..errors import InputError, RemediatorError
 from ..model import FORMAT_VERSION, Finding, HostId, Model
 from ..plan.model import HostPlan
+from ..plan.plan import LIFETIME
 from ..plan.playbook import STATE
 
-KEEP: Final = 100  # receipts; older ones are removed
+KEEP: Final = 100  # receipts; older ones are removed, once the plans that they say were used have expired
 
 
 class HostReceipt(Model, frozen=True):
@@ -38,7 +40,7 @@ class HostReceipt(Model, frozen=True):
 
 
 class Receipt(Model, frozen=True):
-    """One run: its plan's digest and hosts' plans (for rolling back), and what became of them."""
+    """One run: its plan's digest, who signed it, its hosts' plans (for rolling back), what became of them."""
 
     run: str
     kind: str
@@ -50,6 +52,7 @@ class Receipt(Model, frozen=True):
     plans: tuple[HostPlan, ...]
     undoes: str = ""
     inventory: str = ""
+    signed_by: str = ""
     format_version: int = FORMAT_VERSION
 
     @property
@@ -86,7 +89,7 @@ def prepare(where: Path) -> Path:
 
 
 def write(where: Path, receipt: Receipt) -> Path:
-    """Keep a receipt (0600, written whole or not at all), and remove the oldest beyond KEEP."""
+    """Keep a receipt (0600, written whole or not at all), and remove those beyond KEEP whose plans have expired."""
     runs = prepare(where)
     path = runs / f"{receipt.run}.json"
     descriptor, name = tempfile.mkstemp(dir=runs, prefix=".", suffix=".new")
@@ -95,8 +98,10 @@ def write(where: Path, receipt: Receipt) -> Path:
         file.flush()
         os.fsync(file.fileno())
     Path(name).replace(path)
+    expired = (datetime.now(UTC) - LIFETIME).strftime("%Y%m%dT%H%M%SZ")
     for old in _paths(where)[:-KEEP]:
-        old.unlink(missing_ok=True)
+        if old.name < expired:
+            old.unlink(missing_ok=True)
     return path
 
 

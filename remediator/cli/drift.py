@@ -4,6 +4,9 @@
 install      write and enable a systemd service and timer that do so
 uninstall    remove them
 status       when the timer ran and runs
+
+Where /etc/remediator/allowed_signers asks for signed plans, --mode correct is refused: a correction is planned by
+the host itself, and no one signs it.
 """
 
 from __future__ import annotations
@@ -39,8 +42,15 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from ..errors import InputError
+    from ..errors import InputError, PlanRefusedError
+    from ..plan import signature
 
+    correcting = arguments.mode == "correct" and arguments.action in (None, "install")
+    if correcting and signature.required() is not None:
+        raise PlanRefusedError(
+            f"drift: {signature.REQUIRED} asks for signed plans, and no one signs the plan of a correction",
+            "--mode report tells what drifted; sign a plan, and apply it",
+        )
     if arguments.action:
         return _timer(arguments)
     if not arguments.once:

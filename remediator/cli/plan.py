@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import common
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..plan.stream import Summary
 
 HELP = "say what would be changed, and save it"
 EXAMPLE = "remediator plan --fix unsafe --max-disruption restart -o plan.json --emit project/"
@@ -17,6 +23,12 @@ def add(parser: argparse.ArgumentParser) -> None:
     common.policy_arguments(parser)
     common.format_argument(parser)
     parser.add_argument("-o", "--output", metavar="FILE", help="save the plan, for `remediator apply`")
+    parser.add_argument(
+        "--sign",
+        metavar="KEY",
+        type=Path,
+        help="sign the plan with an ssh key, into FILE.sig: a private key, or a public one that an agent has",
+    )
     parser.add_argument(
         "--emit",
         metavar="DIR",
@@ -33,13 +45,20 @@ def _recorded(arguments: argparse.Namespace) -> int:
     from ..plan.plan import make
     from ..report import plans, text
 
-    if not arguments.output or arguments.emit or arguments.format == "json":
-        hint = "give -o FILE, without --emit and --format json"
+    if not arguments.output or arguments.emit or arguments.sign or arguments.format == "json":
+        hint = "give -o FILE, without --emit, --sign and --format json"
         raise InputError("--state with many hosts: their plan goes to a file", hint)
     baseline, policy = load_baseline(arguments.baseline), common.policy(arguments)
     head = make([], baseline, policy, common.now())
+    out, sealed = text.Writer(), ""
+
+    def summaries() -> Iterator[Summary]:
+        nonlocal sealed
+        sealed = yield from stream.write(file, head, stream.plans(lines, baseline, policy))
+
     with Path(arguments.state).open("rb") as lines, common.replacing(arguments.output) as file:
-        total = plans.fleet_summary(stream.write(file, head, stream.plans(lines, baseline, policy)), text.Writer())
+        total = plans.fleet_summary(summaries(), out)
+    out.line(f"Plan {sealed}, valid until {head.expires_at}", "dim")
     return 2 if total else 0
 
 
@@ -47,16 +66,23 @@ def run(arguments: argparse.Namespace) -> int:
     if common.many_states(arguments):
         return _recorded(arguments)
     from ..baseline import load_baseline
-    from ..plan import playbook
+    from ..errors import InputError
+    from ..plan import playbook, signature
     from ..plan.plan import make
     from ..report import plans, text
 
+    if arguments.sign and (not arguments.output or arguments.output == "-"):
+        raise InputError("--sign: the signature is written beside the plan", "give -o FILE")
     baseline = load_baseline(arguments.baseline)
     states, unreached = common.states(arguments)
     policy, inventory = common.policy(arguments), common.inventory(arguments)
     plan = make(states, baseline, policy, common.now(), inventory=inventory, unreached=unreached)
     if arguments.output:
-        common.write(arguments.output, playbook.encode(plan))
+        data = playbook.encode(plan)
+        signed = signature.sign(data, arguments.sign) if arguments.sign else b""
+        common.write(arguments.output, data)
+        if signed:
+            common.write(f"{arguments.output}.sig", signed)
     if arguments.emit:
         playbook.emit(plan, arguments.emit)
     if arguments.format == "json" and arguments.output != "-":

@@ -31,7 +31,7 @@ from . import activation, conflicts
 from .model import Held, HostPlan, Plan, Policy, Steps, Texts
 
 LIFETIME = timedelta(hours=24)
-_TIME = "%Y-%m-%dT%H:%M:%SZ"
+TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def _hold(found: Finding, policy: Policy, state: HostState) -> str:
@@ -200,8 +200,8 @@ def make(
     """One plan for hosts, made at a time and expiring after a lifetime, sealed with its digest."""
     moment = now.astimezone(UTC)
     unsealed = Plan(
-        created_at=moment.strftime(_TIME),
-        expires_at=(moment + lifetime).strftime(_TIME),
+        created_at=moment.strftime(TIME),
+        expires_at=(moment + lifetime).strftime(TIME),
         baseline=baseline.name,
         baseline_digest=digest(baseline),
         policy=policy,

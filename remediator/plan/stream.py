@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import islice
 from typing import IO, Final
@@ -96,8 +96,8 @@ def plans(lines: Iterable[bytes], baseline: Baseline, policy: Policy, processes:
                 one.cancel()
 
 
-def write(file: IO[bytes], head: Plan, hosts: Iterable[Planned]) -> Iterator[Summary]:
-    """Write a plan file as its hosts come, sealed with its digest at the end; yields their summaries."""
+def write(file: IO[bytes], head: Plan, hosts: Iterable[Planned]) -> Generator[Summary, None, str]:
+    """Write a plan file as its hosts come, sealed at the end; yields their summaries and returns its digest."""
     bare = msgspec.structs.replace(head, digest="", hosts=())
     opening, closing = msgspec.json.encode(bare).split(b'"hosts":[]')
     file.write(opening + b'"hosts":[')
@@ -106,5 +106,6 @@ def write(file: IO[bytes], head: Plan, hosts: Iterable[Planned]) -> Iterator[Sum
         file.write((b",\n" if digests else b"\n") + one.plan)
         digests.append(one.digest)
         yield one.summary
-    seal = digest([bare, digests]).encode()
-    file.write(b"\n]" + closing[:-1] + b',"digest":"' + seal + b'"}\n')
+    seal = digest([bare, digests])
+    file.write(b"\n]" + closing[:-1] + b',"digest":"' + seal.encode() + b'"}\n')
+    return seal

@@ -105,6 +105,8 @@ def prediction(one: Prediction, out: Writer) -> None:
 def receipt(one: Receipt, out: Writer) -> None:
     """What a run did, as the fresh look afterwards says."""
     many = len(one.hosts) > 1 or bool(one.inventory)
+    if one.signed_by:
+        out.line(f"The plan was signed by {one.signed_by}.")
     for host in one.hosts:
         if many:
             out.parts((f"Host {host.host.name}: ", "bold"), ("ok", "green") if host.ok else ("failed", "red"))
