@@ -20,6 +20,8 @@ examples:
   remediator plan --fix unsafe -o plan.json   what would be changed, and why; nothing is changed
   remediator apply plan.json --dry-run        what ansible would do, to the byte
   sudo remediator apply plan.json             do it, look again, keep a receipt
+  sudo remediator apply plan.json --approve DIGEST
+                                              do just what was reviewed, without asking
   sudo remediator rollback RUN                take it back
 
 exit codes: 0 nothing to do, 1 error, 2 findings or changes
