@@ -168,7 +168,7 @@ def test_a_key_that_cannot_sign_is_told(keys: Keys, tmp_path: Path, monkeypatch:
 
 
 def test_both_lists_are_asked(keys: Keys, jane: bytes, signed: bytes, tmp_path: Path) -> None:
-    """A list that is given does not take the place of the machine's own; it is asked as well."""
+    """A list that is given does not take the place of the machine's own, whose name for the signer is told."""
     need("root", os.geteuid() == 0)
     plan, needed, own = tmp_path / "plan.json", tmp_path / "allowed_signers", tmp_path / "own"
     own.write_text(keys.line("mallory", "mallory"), encoding="utf-8")
@@ -184,7 +184,7 @@ def test_both_lists_are_asked(keys: Keys, jane: bytes, signed: bytes, tmp_path: 
         with pytest.raises(PlanRefusedError, match=f"by one of {reason}: No principal matched"):
             signature.check(plan, DATA, None, given, needed)
     assert signature.check(plan, DATA, None, None, needed).startswith("jane@example.com")
-    own.write_bytes(own.read_bytes() + jane)
+    own.write_text(keys.line("jane", "another-name"), encoding="utf-8")
     assert signature.check(plan, DATA, None, own, needed).startswith("jane@example.com")
 
 
