@@ -173,8 +173,7 @@ class FileEdit(Model, frozen=True, tag="edit"):
 
     `content` is the whole new text; where secrets were masked it is empty, and `pieces` make the new
     text of slices of the old one on the host itself ([start, end] in characters, or a new string), as
-    `inverse` makes the old one of the new one. `mode` is for a file that is not there yet. `restore` takes
-    the new text from the backup named by `after`, `remove` takes the file away.
+    `inverse` makes the old one of the new one. `mode` is for a file that is not there yet.
     """
 
     path: str
@@ -185,8 +184,6 @@ class FileEdit(Model, frozen=True, tag="edit"):
     inverse: tuple[list[int] | str, ...] = ()
     masked: bool = False
     mode: str = "0644"
-    remove: bool = False
-    restore: bool = False
 
 
 class Attributes(Model, frozen=True, tag="attributes"):

@@ -6,6 +6,7 @@ from it what an earlier run left, `--check` among it. The environment is an allo
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import sys
@@ -22,7 +23,8 @@ _ENVIRONMENT: Final = ("HOME", "LANG", "LC_ALL", "PATH", "TERM", "TMPDIR", "USER
 
 
 class TaskResult(Model, frozen=True):
-    """What one task did on one host, or one item of a task that loops; `data` is kept for collecting."""
+    """What one task did on one host, or one item of a task that loops; `data` is evidence that was collected, or what
+    the guard says."""
 
     host: str
     task: str
@@ -98,9 +100,18 @@ def _result(event: dict[str, Any]) -> TaskResult | None:
         failed=failed,
         message=_message(result) if failed else "",
         unreachable=name == "runner_on_unreachable",
-        data=result.get("evidence"),
+        data=result.get("evidence") or _document(result.get("stdout")),
         diff=tuple(one for one in (diff if isinstance(diff, list) else [diff]) if one),
     )
+
+
+def _document(text: Any) -> Any:
+    """What a program of ours printed: one JSON object, or None."""
+    try:
+        found = json.loads(text) if isinstance(text, str) and text.startswith("{") else None
+    except ValueError:
+        return None
+    return found
 
 
 def _message(result: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,12 @@ from ..baseline import Baseline
 from ..errors import ApplyError, PlanRefusedError
 from ..model import HostState, Model
 from ..patch import digest
-from ..plan import saved
+from ..plan import playbook, saved
 from ..plan.model import HostPlan, Plan
 from ..plan.plan import preimage
 from ..plan.playbook import name_of
-from ..runner import RunResult
-from . import receipts, verify, waves
+from . import receipts, waves
+from .outcome import failures, outcome, taken_back, told
 from .reach import Reach, Say
 from .receipts import HostReceipt, Receipt
 
@@ -35,10 +36,25 @@ class Prediction(Model, frozen=True):
 
 
 class Rollout(Model, frozen=True):
-    """How many hosts at a time, and how many may fail before no further wave is begun."""
+    """How many hosts at a time, and how many may fail before no further wave is begun.
+
+    `confirm_within`: seconds until a host takes back by itself what could not be confirmed. With `resume` only
+    a run that began and did not finish is taken up.
+    """
 
     waves: str = waves.DEFAULT
     max_failures: int = 0
+    confirm_within: int = playbook.CONFIRM_WITHIN
+    resume: bool = False
+
+
+class Begun(Model, frozen=True):
+    """A run under way: its plan and baseline, what the hosts are told of it, and whether it began before."""
+
+    plan: Plan
+    baseline: Baseline
+    run: playbook.Run
+    before: bool
 
 
 def _foreign(host: HostPlan, state: HostState) -> str:
@@ -89,20 +105,6 @@ def unfinished(plan: Plan, where: Path) -> Receipt | None:
     raise PlanRefusedError(f"the plan was applied already, by run {begun[-1].run}", "plan again")
 
 
-def _told(result: RunResult, host: str) -> tuple[str, ...]:
-    changed = [(one.task.removesuffix(" (predicted)"), one.item) for one in result.changed if one.host == host]
-    named = [(task.replace("Write the files into new directories", "Write the files"), item) for task, item in changed]
-    return tuple(f"{task}: {item}" if item else task for task, item in named)
-
-
-def _errors(result: RunResult, host: str) -> tuple[str, ...]:
-    return tuple(
-        f"{one.task}{f' ({one.item})' if one.item else ''}: {one.message.strip()}"
-        for one in result.failures
-        if one.host == host
-    )
-
-
 def _headed(diff: dict[str, Any], item: str) -> dict[str, Any]:
     """A file's diff named by the file itself, not by the new text's place in a run's private directory."""
     return {**diff, "before_header": item, "after_header": item} if item and "after_header" in diff else diff
@@ -123,12 +125,13 @@ def dry_run(plan: Plan, reach: Reach, where: Path, on_task: Say | None = None) -
     for name, state in states.items():
         if name in hosts:
             check(hosts[name], state, half_done)
-    result = reach.run(plan, states, check=True, on_task=on_task)
+    part = msgspec.structs.replace(plan, hosts=tuple(hosts[name] for name in hosts if name in states))
+    result = reach.run(partial(playbook.write_project, part), states, check=True, on_task=on_task)
     changed: list[str] = []
     for name in states:
         prefix = f"{name}: " if plan.inventory else ""
-        changed += [prefix + one for one in _told(result, name)]
-        errors += [prefix + one for one in _errors(result, name)]
+        changed += [prefix + one for one in told(result, name)]
+        errors += [prefix + one for one in failures(result, name)]
     diffs = tuple(_headed(diff, one.item) for one in result.changed for diff in one.diff)
     return Prediction(result.ok and not errors, tuple(changed), diffs, tuple(errors))
 
@@ -149,9 +152,14 @@ def moment(now: datetime) -> str:
     return now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def new_run(now: datetime) -> str:
+    """An id for a run that begins now."""
+    return f"{now.strftime('%Y%m%dT%H%M%SZ')}-{secrets.token_hex(4)}"
+
+
 def _begin(plan: Plan, baseline: Baseline, kind: str, now: datetime) -> Receipt:
     return Receipt(
-        run=f"{now.strftime('%Y%m%dT%H%M%SZ')}-{secrets.token_hex(4)}",
+        run=new_run(now),
         kind=kind,
         started_at=moment(now),
         finished_at="",
@@ -163,46 +171,12 @@ def _begin(plan: Plan, baseline: Baseline, kind: str, now: datetime) -> Receipt:
     )
 
 
-def outcome(host: HostPlan, name: str, result: RunResult, state: HostState | None, baseline: Baseline) -> HostReceipt:
-    """What became of one host, as a fresh look says; without one nothing counts as fixed."""
-    errors = _errors(result, name)
-    if state is None:
-        return HostReceipt(host.host, ok=False, changed=_told(result, name), errors=(*errors, "no fresh look"))
-    fixed, pending, failed = verify.sort(host, state, baseline)
-    if not result.ok and not errors and not any(one.failed for one in result.results):
-        errors = (f"ansible ended with {result.status} (rc {result.rc})",)
-    documents = {
-        kind: {resource: state.facts[kind][resource].document for resource in some if resource in state.facts[kind]}
-        for kind, some in host.preimages.items()
-    }
-    return HostReceipt(
-        host.host,
-        ok=not errors and not failed,
-        fixed=tuple(fixed),
-        pending=tuple(pending),
-        failed=tuple(failed),
-        changed=_told(result, name),
-        errors=errors,
-        documents=documents,
-        files=edited(host, state),
-    )
+def _wave(begun: Begun, names: Iterable[str], reach: Reach, on_task: Say | None) -> dict[str, HostReceipt]:
+    """Apply to the hosts of one wave; those that refuse the plan or cannot be reached are told, not changed.
 
-
-def edited(host: HostPlan, state: HostState) -> dict[str, str]:
-    """The SHA-256 that the files of a plan's edits have in a state."""
-    known = {
-        resource: str(fact.evidence.get("file", {}).get("sha256", ""))
-        for kind in state.facts.values()
-        for resource, fact in kind.items()
-        if "file" in fact.evidence
-    }
-    return {one.path: known.get(one.path, "") for one in host.steps.files}
-
-
-def _wave(
-    plan: Plan, names: Iterable[str], reach: Reach, baseline: Baseline, half_done: bool, on_task: Say | None
-) -> dict[str, HostReceipt]:
-    """Apply to the hosts of one wave; those that refuse the plan or cannot be reached are told, not changed."""
+    A host on which a fresh look does not find what the plan was to fix is taken back.
+    """
+    plan = begun.plan
     hosts = {name_of(plan, one): one for one in plan.hosts}
     done: dict[str, HostReceipt] = {}
     states, unreached = reach.look(names)
@@ -211,7 +185,7 @@ def _wave(
             done[name] = HostReceipt(hosts[name].host, ok=False, errors=(unreached.get(name, "gave no state"),))
             continue
         try:
-            check(hosts[name], states[name], half_done)
+            check(hosts[name], states[name], begun.before)
         except PlanRefusedError as error:
             if not plan.inventory:
                 raise
@@ -219,10 +193,15 @@ def _wave(
     ready = [name for name in names if name not in done]
     if not ready:
         return done
-    result = reach.run(plan, ready, check=False, on_task=on_task)
+    part = msgspec.structs.replace(plan, hosts=tuple(hosts[name] for name in ready))
+    result = reach.run(partial(playbook.write_project, part, run=begun.run), ready, check=False, on_task=on_task)
     fresh, _ = reach.look(ready)
     for name in ready:
-        done[name] = outcome(hosts[name], name, result, fresh.get(name), baseline)
+        done[name] = outcome(hosts[name], name, result, fresh.get(name), begun.baseline)
+    missed = {name: done[name].run for name in ready if done[name].failed and done[name].run and not done[name].undone}
+    if missed:
+        undone = reach.undo(missed, on_task)
+        done.update({name: taken_back(done[name], undone, name) for name in missed})
     return done
 
 
@@ -240,7 +219,6 @@ def perform(
     kind: str = "apply",
     rollout: Rollout | None = None,
     on_task: Say | None = None,
-    undoes: str = "",
     signed_by: str = "",
 ) -> Receipt:
     """Run the playbook of a plan wave by wave, look again after each, and keep a receipt.
@@ -249,19 +227,23 @@ def perform(
     that died, or stopped at a wave that failed, is taken up where it ended.
     """
     rollout = rollout or Rollout()
-    begun = unfinished(plan, where)
-    receipt = begun or msgspec.structs.replace(_begin(plan, baseline, kind, datetime.now(UTC)), undoes=undoes)
+    before = unfinished(plan, where)
+    if rollout.resume and before is None:
+        raise PlanRefusedError("there is no run of this plan to resume", "apply it without --resume")
+    receipt = before or _begin(plan, baseline, kind, datetime.now(UTC))
     receipt = msgspec.structs.replace(receipt, signed_by=signed_by or receipt.signed_by)
     receipts.write(where, receipt)
+    own = playbook.Run(receipt.run, receipts.control(where), rollout.confirm_within)
+    begun = Begun(plan, baseline, own, before is not None)
     left = [one for one, was in zip(receipt.plans, receipt.hosts, strict=True) if not was.ok]
-    failures = 0
+    failed = 0
     for number, wave in enumerate(waves.split([_renamed(plan, one) for one in left], rollout.waves), 1):
-        if failures > rollout.max_failures:
+        if failed > rollout.max_failures:
             break
         if on_task is not None and plan.inventory:
             on_task(f"wave {number}: {', '.join(wave)}")
-        done = _wave(plan, wave, reach, baseline, begun is not None, on_task)
-        failures += sum(not one.ok for one in done.values())
+        done = _wave(begun, wave, reach, on_task)
+        failed += sum(not one.ok for one in done.values())
         receipt = _put(receipt, plan, done)
         receipts.write(where, receipt)
     receipt = msgspec.structs.replace(receipt, finished_at=moment(datetime.now(UTC)))

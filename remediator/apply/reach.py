@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Protocol
-
-import msgspec
 
 from .. import kinds
 from ..collect import fleet, local
@@ -18,6 +17,7 @@ from ..plan.model import Plan
 from ..runner import RunResult, run
 
 Say = Callable[[str], None]
+Project = Callable[[Path], None]
 
 
 class Reach(Protocol):
@@ -28,8 +28,11 @@ class Reach(Protocol):
     def look(self, names: Iterable[str]) -> tuple[dict[str, HostState], dict[str, str]]:
         """Fresh states of hosts by name, and why some gave none."""
 
-    def run(self, plan: Plan, names: Iterable[str], /, check: bool, on_task: Say | None = None) -> RunResult:
-        """Run the plan's playbook on some of its hosts."""
+    def run(self, project: Project, names: Iterable[str], /, check: bool, on_task: Say | None = None) -> RunResult:
+        """Run the playbook of a project on some hosts."""
+
+    def undo(self, runs: Mapping[str, str], /, on_task: Say | None = None) -> RunResult:
+        """Have hosts take runs back: {name of host: id of run}."""
 
 
 class Here:
@@ -42,10 +45,18 @@ class Here:
         state = kinds.state(local.collect(kinds.request(), self.root))
         return dict.fromkeys(names, state), {}
 
-    def run(self, plan: Plan, _names: Iterable[str], /, check: bool, on_task: Say | None = None) -> RunResult:
+    def _allowed(self) -> None:
         if self.root == "/" and os.geteuid() != 0:
             raise ApplyError("changing this host needs root", "run it with sudo")
-        return run(partial(playbook.write_project, plan), check=check, on_task=on_task)
+
+    def run(self, project: Project, _names: Iterable[str], /, check: bool, on_task: Say | None = None) -> RunResult:
+        self._allowed()
+        return run(project, check=check, on_task=on_task)
+
+    def undo(self, runs: Mapping[str, str], /, on_task: Say | None = None) -> RunResult:
+        self._allowed()
+        project = partial(playbook.write_rollback, runs, self.root, True)
+        return run(project, check=False, on_task=on_task, playbook=playbook.ROLLBACK)
 
 
 class Inventory:
@@ -60,11 +71,19 @@ class Inventory:
         found, failed = fleet.collect(kinds.request(), self._inventory, pattern(names))
         return {name: kinds.state(evidence, name) for name, evidence in found.items()}, failed
 
-    def run(self, plan: Plan, names: Iterable[str], check: bool, on_task: Say | None = None) -> RunResult:
-        wanted = set(names)
-        part = msgspec.structs.replace(plan, hosts=tuple(one for one in plan.hosts if one.host.name in wanted))
-        project = partial(playbook.write_project, part)
-        return run(project, check=check, on_task=on_task, inventory=self._inventory, limit=pattern(wanted))
+    def run(self, project: Project, names: Iterable[str], /, check: bool, on_task: Say | None = None) -> RunResult:
+        return run(project, check=check, on_task=on_task, inventory=self._inventory, limit=pattern(names))
+
+    def undo(self, runs: Mapping[str, str], /, on_task: Say | None = None) -> RunResult:
+        project = partial(playbook.write_rollback, runs, self.root, False)
+        return run(
+            project,
+            check=False,
+            on_task=on_task,
+            inventory=self._inventory,
+            limit=pattern(runs),
+            playbook=playbook.ROLLBACK,
+        )
 
 
 def pattern(names: Iterable[str]) -> str:

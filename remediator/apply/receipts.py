@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import tempfile
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ import msgspec
 
 from ..errors import InputError, RemediatorError
 from ..model import FORMAT_VERSION, Finding, HostId, Model
+from ..patch import digest
 from ..plan.model import HostPlan
 from ..plan.plan import LIFETIME
 from ..plan.playbook import STATE
@@ -23,8 +25,8 @@ KEEP: Final = 100  # receipts; older ones are removed, once the plans that they 
 class HostReceipt(Model, frozen=True):
     """What happened on one host: findings that a fresh look confirmed, that await activation, that stayed.
 
-    `documents` are the touched resources as they were afterwards, by kind; `files` the SHA-256 of edited
-    files; `left` says what a rollback did not touch, and why.
+    `documents` are the touched resources as they were afterwards, by kind. `run` is what the host's guard calls
+    the run. `undone` says why it was taken back, and `left` what that did not touch, and why.
     """
 
     host: HostId
@@ -36,7 +38,8 @@ class HostReceipt(Model, frozen=True):
     errors: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
     documents: dict[str, dict[str, Any]] = {}
-    files: dict[str, str] = {}
+    run: str = ""
+    undone: str = ""
 
 
 class Receipt(Model, frozen=True):
@@ -70,6 +73,15 @@ def folder(root: str = "/") -> Path:
     if root == "/" and os.geteuid() != 0:
         return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "remediator"
     return Path(root) / STATE.lstrip("/")
+
+
+def control(where: Path) -> str:
+    """What tells this control machine, and its directory of receipts, from others."""
+    try:
+        machine = Path("/etc/machine-id").read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        machine = ""
+    return digest([machine or platform.node(), str(where.resolve())])[:16]
 
 
 def prepare(where: Path) -> Path:

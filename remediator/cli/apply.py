@@ -49,6 +49,14 @@ def add(parser: argparse.ArgumentParser) -> None:
         default=0,
         help="hosts that may fail before no further wave is begun (default: 0)",
     )
+    parser.add_argument(
+        "--confirm-within",
+        metavar="SECONDS",
+        type=int,
+        default=300,
+        help="when a host takes back by itself what could not be confirmed (default: 300)",
+    )
+    parser.add_argument("--resume", action="store_true", help="only take up a run of this plan that did not finish")
     common.format_argument(parser)
 
 
@@ -98,7 +106,9 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             text.prediction(predicted, out)
         return 2 if predicted.ok else 1
-    rollout = apply.Rollout(arguments.waves, arguments.max_failures)
+    rollout = apply.Rollout(
+        arguments.waves, arguments.max_failures, max(10, arguments.confirm_within), arguments.resume
+    )
     waves.parse(arguments.waves, len(plan.hosts))
     if not (arguments.yes or arguments.approve):
         plans.plan(plan, out)

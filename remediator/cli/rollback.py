@@ -14,18 +14,15 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_id", metavar="RUN", help="a run's id, or the beginning of it (`remediator history`)")
     parser.add_argument("--root", metavar="DIR", default="/", help="a host's file tree")
     parser.add_argument("-i", "--inventory", metavar="INVENTORY", default="", help="another inventory than the run's")
-    common.baseline_argument(parser)
     common.format_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     from ..apply.rollback import rollback
-    from ..baseline import load_baseline
     from ..report import text
 
     try:
-        baseline = load_baseline(arguments.baseline)
-        receipt = rollback(arguments.run_id, baseline, arguments.root, arguments.inventory, common.progress())
+        receipt = rollback(arguments.run_id, arguments.root, arguments.inventory, common.progress())
     finally:
         common.clear_progress()
     if arguments.format == "json":

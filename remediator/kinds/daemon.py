@@ -56,6 +56,28 @@ _LIVE: Final[Mapping[str, Callable[[dict[str, Any]], Value]]] = {
 }
 
 
+# Where the engine itself shows that a key is in effect: document (of `docker info`, or of the default bridge),
+# pointer in it, and how a value is spelled there.
+_SHOWN: Final[Mapping[str, tuple[str, str, Callable[[Any], Any]]]] = {
+    "icc": ("bridge", "/Options/com.docker.network.bridge.enable_icc", lambda value: "true" if value else "false"),
+    "live-restore": ("info", "/LiveRestoreEnabled", bool),
+    "experimental": ("info", "/ExperimentalBuild", bool),
+    "debug": ("info", "/Debug", bool),
+    "log-driver": ("info", "/LoggingDriver", str),
+}
+
+
+def shown(key: str, value: Value) -> dict[str, Any] | None:
+    """What the engine shows once a key has a value: {key, from: info or bridge, pointer, value, reload}.
+
+    `reload` says that a reload is enough for it. None for a key of which the engine shows nothing.
+    """
+    if key not in _SHOWN or value is ABSENT:
+        return None
+    source, pointer, spelled = _SHOWN[key]
+    return {"key": key, "from": source, "pointer": pointer, "value": spelled(value), "reload": key in RELOADABLE}
+
+
 def _start_words(units: list[str], files: Mapping[str, Any]) -> list[str]:
     """The command line that the unit would start: the last ExecStart, with the words of the option files."""
     line = ""
@@ -96,6 +118,7 @@ def facts(evidence: dict[str, Any]) -> dict[str, Fact]:
         "file": {
             key: file[key] for key in ("type", "mode", "owner", "text", "sha256", "masked", "target") if key in file
         },
+        "sources": {one: files[one]["sha256"] for one in texts if "sha256" in files.get(one, {})},
         "live": {},
         "running": bool(daemon),
     }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from ..model import Change, Disruption, HostState
+from ..kinds import daemon as daemons
+from ..model import Change, Disruption, HostState, Json
 from ..patch import get, tokens
 from .model import Activation
 
@@ -22,8 +23,11 @@ def temporary(state: HostState) -> list[str]:
     return [one for one in running(state) if get(facts[one].document, "/HostConfig/AutoRemove") is True]
 
 
-def decide(state: HostState, changes: Iterable[Change]) -> Activation:
-    """What the daemon's changes need: nothing without a daemon, a reload, or one restart for all."""
+def decide(state: HostState, changes: Iterable[Change], defaults: Mapping[str, Json]) -> Activation:
+    """What the daemon's changes need: nothing without a daemon, a reload, or one restart for all.
+
+    `defaults` are the engine's values of keys that are not set, by path.
+    """
     changes = list(changes)
     daemon = next(iter(state.facts["daemon"].items()), None)
     if not changes or daemon is None or not daemon[1].evidence.get("running"):
@@ -40,6 +44,7 @@ def decide(state: HostState, changes: Iterable[Change]) -> Activation:
     # the bridge gets its options only at a start at which no container runs: live-restore would keep them
     bridge = "icc" in keys
     alive, lost = running(state), set(temporary(state))
+    shown = (daemons.shown(tokens(one.path)[0], one.after_value) for one in changes)
     return Activation(
         action="restart" if restart else "reload",
         config=config,
@@ -52,4 +57,8 @@ def decide(state: HostState, changes: Iterable[Change]) -> Activation:
         pending=() if restart else tuple(pending),
         systemd=state.about.get("init") == "systemd",
         docker=docker,
+        expect=tuple(one for one in shown if one is not None),
+        defaults={
+            tokens(one.path)[0]: defaults[one.path] for one in changes if not one.had_before and one.path in defaults
+        },
     )

@@ -40,7 +40,8 @@ class Activation(Model, frozen=True):
     containers that are stopped before it, so that the bridge's new options take effect; `start` those
     that run now and are started again where the restart leaves them stopped. `started` is when the
     daemon that the plan saw was started (seconds since the epoch); `pending` are the keys of daemon.json
-    that a mere reload leaves to the next restart.
+    that a mere reload leaves to the next restart. `expect` is what the engine shows afterwards (see
+    kinds.daemon.shown), `defaults` the engine's values of keys that are added, for the way back.
     """
 
     action: str = "none"
@@ -54,16 +55,22 @@ class Activation(Model, frozen=True):
     pending: tuple[str, ...] = ()
     systemd: bool = True
     docker: tuple[str, ...] = ("docker",)
+    expect: tuple[dict[str, Any], ...] = ()
+    defaults: dict[str, Any] = {}
 
 
 class Steps(Model, frozen=True):
-    """Everything that apply does on one host, in the order of the playbook."""
+    """Everything that apply does on one host, in the order of the playbook.
+
+    `unchanged` are files that are not edited and have to be as they were seen: path and SHA-256.
+    """
 
     files: tuple[FileEdit, ...] = ()
     attributes: tuple[Attributes, ...] = ()
     load_audit_rules: bool = False
     updates: tuple[LiveUpdate, ...] = ()
     activation: Activation = Activation()
+    unchanged: dict[str, str] = {}
 
     def __bool__(self) -> bool:
         return bool(

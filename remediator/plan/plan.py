@@ -98,7 +98,9 @@ def _by_resource(changes: Iterable[Change]) -> dict[tuple[str, str], list[Change
     return grouped
 
 
-def _render(state: HostState, changes: Iterable[Change]) -> tuple[Steps, list[tuple[str, str, str]]]:
+def _render(
+    state: HostState, changes: Iterable[Change], baseline: Baseline
+) -> tuple[Steps, list[tuple[str, str, str]]]:
     """The steps of the changes, and (kind, resource, reason) of those that cannot be rendered."""
     grouped = _by_resource(changes)
     files: list[FileEdit] = []
@@ -124,8 +126,24 @@ def _render(state: HostState, changes: Iterable[Change]) -> tuple[Steps, list[tu
                     updates[key] = LiveUpdate((*known.names, *step.names), step.values) if known else step
     load = any(kind == "audit_rule" for kind, _ in grouped)
     daemon = [one for (kind, _), some in grouped.items() if kind == "daemon" for one in some]
-    act = activation.decide(state, daemon)
-    return Steps(tuple(files), tuple(attributes), load, tuple(updates.values()), act), failed
+    defaults = {
+        one.path: one.default for one in baseline.controls if one.kind == "daemon" and one.default is not msgspec.UNSET
+    }
+    act = activation.decide(state, daemon, defaults)
+    edited = {one.path for one in files}
+    unchanged = {path: sha for path, sha in _read_by_daemon(state).items() if path not in edited} if daemon else {}
+    return Steps(tuple(files), tuple(attributes), load, tuple(updates.values()), act, unchanged), failed
+
+
+def _read_by_daemon(state: HostState) -> dict[str, str]:
+    """The files that say how the daemon is started, and their SHA-256; of one that is not there it is ""."""
+    found: dict[str, str] = {}
+    for path, fact in state.facts["daemon"].items():
+        file = fact.evidence["file"]
+        if file["type"] in ("file", "absent"):
+            found[path] = file.get("sha256", "")
+        found.update(fact.evidence["sources"])
+    return found
 
 
 def plan_host(state: HostState, baseline: Baseline, policy: Policy) -> HostPlan:
@@ -136,7 +154,7 @@ def plan_host(state: HostState, baseline: Baseline, policy: Policy) -> HostPlan:
     while True:
         composed, documents = _composed(chosen, state, baseline, around)
         changes = [one for found in composed for one in found.changes]
-        steps, failed = _render(state, changes)
+        steps, failed = _render(state, changes, baseline)
         if not failed:
             break
         reasons = {(kind, resource): reason for kind, resource, reason in failed}

@@ -6,6 +6,7 @@ which every string is marked !unsafe: names and values of hosts are never templa
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 from collections.abc import Mapping
@@ -15,13 +16,18 @@ from typing import Any, Final
 
 import msgspec
 
+from .. import guard
 from ..errors import InputError
-from ..model import LiveUpdate
+from ..model import LiveUpdate, Model
 from ..runner import packaged
 from .model import HostPlan, Plan
 
 STATE: Final = "/var/lib/remediator"  # on the managed host: backups, records, receipts
-PLAYBOOK: Final = ("playbook.yml", "activate.yml", "templates/pieces.j2")
+PLAYBOOK: Final = "playbook.yml"
+ROLLBACK: Final = "rollback.yml"
+GUARD: Final = "guard.py"
+CONFIRM_WITHIN: Final = 300  # seconds until a host takes back by itself what nobody has confirmed
+_PROOF: Final = 60  # seconds until everything has to work again
 LOCAL: Final = "localhost"
 # Ansible may find a python that is broken or too old for it: the one that runs it is neither
 _LOCAL: Final = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
@@ -81,22 +87,37 @@ def _seconds(moment: str) -> float:
     return datetime.fromisoformat(moment).astimezone(UTC).timestamp()
 
 
-def variables(plan: HostPlan, name: str) -> dict[str, Any]:
-    """What the playbook does on a host of that name, as its variable `remediator`; paths below the root."""
+class Run(Model, frozen=True):
+    """What an apply adds to a plan: the run's id ("" lets the host choose one), and seconds to confirm within.
+
+    `control` tells whose run it is: of the same one a host has one run at a time.
+    """
+
+    id: str = ""
+    control: str = ""
+    confirm_within: int = CONFIRM_WITHIN
+
+
+def variables(plan: HostPlan, name: str, digest: str = "", run: Run | None = None) -> dict[str, Any]:
+    """What the playbook does on a host of that name, as its variable `remediator`; paths below the root.
+
+    `digest` is that of the whole plan.
+    """
+    run = run or Run()
     root = "" if plan.host.root == "/" else plan.host.root
     steps = plan.steps
     edits = []
     for index, one in enumerate(steps.files):
         edits.append(
             {
+                "index": index,
                 "path": root + one.path,
                 "before": one.before,
                 "after": one.after,
                 "source": source(name, index, one.path),
                 "mode": one.mode,
                 "masked": one.masked,
-                "remove": one.remove,
-                "restore": one.restore,
+                "content": base64.b64encode(one.content.encode()).decode(),
                 "pieces": list(one.pieces),
                 "inverse": list(one.inverse),
             }
@@ -104,12 +125,19 @@ def variables(plan: HostPlan, name: str) -> dict[str, Any]:
     full = {name: getattr(steps.activation, name) for name in steps.activation.__struct_fields__}
     activation = {**msgspec.to_builtins(full), "seen": _seconds(plan.collected_at)}
     return {
+        "plan": digest,
+        "run": run.id,
+        "control": run.control,
+        "limit": run.confirm_within,
+        "proof": _PROOF,
+        "root": root or "/",
         "state": root + STATE,
         "files": edits,
         "attributes": [
             {"path": root + one.path, "mode": one.mode, "owner": one.owner, "socket": one.socket}
             for one in steps.attributes
         ],
+        "unchanged": {root + path: digest for path, digest in steps.unchanged.items()},
         "load_audit_rules": steps.load_audit_rules and not root,
         "updates": [
             {
@@ -120,9 +148,8 @@ def variables(plan: HostPlan, name: str) -> dict[str, Any]:
             }
             for one in steps.updates
         ],
-        "format": "{{json .HostConfig}}",
-        "live_restore_format": "{{json .LiveRestoreEnabled}}",
         "activation": activation,
+        "recreates": [],
     }
 
 
@@ -143,25 +170,42 @@ def name_of(plan: Plan, host: HostPlan) -> str:
     return host.host.name if plan.inventory else LOCAL
 
 
-def write_project(plan: Plan, folder: Path) -> None:
-    """Write the playbook, its variables and files into a directory, all for their owner alone.
+def write_project(plan: Plan, folder: Path, run: Run | None = None) -> None:
+    """Write the playbook, the guard, variables and files into a directory, all for their owner alone.
 
     Hosts of an inventory keep their names there; this host or a file tree brings an inventory along.
     """
-    for name in PLAYBOOK:
-        _write(folder / name, packaged(name))
+    _write(folder / PLAYBOOK, packaged(PLAYBOOK))
+    _write(folder / GUARD, guard.source())
     for host in plan.hosts:
         name = name_of(plan, host)
         if "/" in name or name.startswith("."):
             raise InputError(f"host {name}: such a name cannot be that of a file in host_vars")
         text = "# What is done on this host. What looks like a template is marked !unsafe, and is none.\n"
-        _write(folder / "host_vars" / f"{name}.yml", text + unsafe_yaml({"remediator": variables(host, name)}))
+        _write(
+            folder / "host_vars" / f"{name}.yml",
+            text + unsafe_yaml({"remediator": variables(host, name, plan.digest, run)}),
+        )
         for index, one in enumerate(host.steps.files):
-            if not (one.masked or one.remove or one.restore):
+            if not one.masked:
                 _write(folder / "files" / source(name, index, one.path), one.content)
     if not plan.inventory:
-        inventory = {"all": {"hosts": {LOCAL: dict(_LOCAL)}}}
-        _write(folder / "inventory.json", json.dumps(inventory, indent=2) + "\n")
+        _write_inventory(folder)
+
+
+def _write_inventory(folder: Path) -> None:
+    inventory = {"all": {"hosts": {LOCAL: dict(_LOCAL)}}}
+    _write(folder / "inventory.json", json.dumps(inventory, indent=2) + "\n")
+
+
+def write_rollback(runs: Mapping[str, str], root: str, local: bool, folder: Path) -> None:
+    """Write the playbook that takes runs back: {name of host: id of run}, below a root directory."""
+    _write(folder / ROLLBACK, packaged(ROLLBACK))
+    for name, run in runs.items():
+        document = {"remediator": {"state": ("" if root == "/" else root) + STATE, "run": run}}
+        _write(folder / "host_vars" / f"{name}.yml", unsafe_yaml(document))
+    if local:
+        _write_inventory(folder)
 
 
 def emit(plan: Plan, folder: Path) -> list[Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..model import ABSENT, Finding, Outcome, Severity
+from ..model import ABSENT, Finding, HostId, Outcome, Severity
 from .terminal import Writer, clean, pointer, value
 
 if TYPE_CHECKING:
@@ -125,6 +125,8 @@ def receipt(one: Receipt, out: Writer) -> None:
             out.parts(("left alone        ", "yellow"), f" {told}")
         for error in host.errors:
             out.parts(("error             ", "red"), f" {error}")
+        if host.undone:
+            out.parts(("taken back        ", "yellow"), f" the host is as it was: {host.undone}")
         out.line()
         if one.kind == "rollback":
             out.line(
@@ -138,14 +140,18 @@ def receipt(one: Receipt, out: Writer) -> None:
                 f"{len(host.failed)} not fixed.",
                 "bold",
             )
+            if host.undone:
+                continue
             tree = f" --root {host.host.root}" if host.host.root != "/" else ""
             out.line(f"`remediator rollback{tree} {one.run}` takes it back.", "dim")
 
 
 def history(receipts: list[Receipt], out: Writer) -> None:
     """One line a run."""
+    from ..apply.receipts import HostReceipt
+
     for one in receipts:
-        host = one.hosts[0]
+        host = one.hosts[0] if one.hosts else HostReceipt(HostId(""), ok=True)
         ended = "ok" if one.ok else "failed" if one.finished_at else "died"
         out.parts(
             one.run,

@@ -79,6 +79,6 @@ def test_installed_wheel_emits_a_plan(built: Path, tmp_path: Path) -> None:
     told = _run(program, "plan", "--root", str(root), "--emit", str(tmp_path / "project"), cwd=tmp_path, codes=(2,))
     assert "Host shop01" in told
     emitted = {str(path.relative_to(tmp_path / "project")) for path in (tmp_path / "project").rglob("*")}
-    assert {"plan.json", "playbook.yml", "activate.yml", "inventory.json", "patches", "host_vars"} <= emitted
+    assert {"plan.json", "playbook.yml", "guard.py", "inventory.json", "patches", "host_vars"} <= emitted
     where = _run(str(python), "-c", "import remediator; print(remediator.__file__)", cwd=tmp_path).strip()
     assert Path(where).is_relative_to(environment)

@@ -161,8 +161,9 @@ def test_values_of_environment_variables_are_not_read(
     assert "5w0rdf15h" in flagged[0].docker("inspect", "evil")
 
 
-def test_killed_run_is_finished_by_the_next(engines: ENGINES, tmp_path: Path, daemon_only: tuple[str, str]) -> None:
-    """Killed after daemon.json was written and before the restart: what awaits activation is seen and done."""
+@pytest.mark.parametrize("again", ["resumed", "planned anew"])
+def test_killed_run_is_finished(engines: ENGINES, tmp_path: Path, daemon_only: tuple[str, str], again: str) -> None:
+    """Killed after daemon.json was written and before the restart: its plan goes on, another one takes it back."""
     host = engines({"log-level": "debug"})
     host.load_image()
     host.container("plain", command=hosts.QUICK)
@@ -185,8 +186,14 @@ def test_killed_run_is_finished_by_the_next(engines: ENGINES, tmp_path: Path, da
     assert {one: pending.get(one) for one in DAEMON} == dict.fromkeys(DAEMON, True)
     died = hosts.document(host.remediator("history", "--format", "json", code=0))
     assert [one["finished_at"] for one in died] == [""]
-    again = tmp_path / "again.json"
-    _apply(host, again, *RESTART, *daemon_only)
+    if again == "resumed":
+        host.remediator("apply", str(plan), "--resume", "--yes", code=2)
+    else:
+        other = tmp_path / "other.json"
+        host.remediator("plan", *RESTART, *daemon_only, "-o", str(other), code=2)
+        assert "a run that had died was taken back" in host.remediator("apply", str(other), "--yes", code=1).stdout
+        assert (host.read(CONFIG), hosts.daemon_pid(host)) == (before, daemon)
+        _apply(host, tmp_path / "third.json", *RESTART, *daemon_only)
     assert hosts.daemon_pid(host) != daemon
     assert hosts.running(host) == ["plain"]
     assert hosts.plan_of(host, *RESTART, *daemon_only, code=0)["changes"] == []

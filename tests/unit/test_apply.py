@@ -49,7 +49,7 @@ class Host:
 
     def rollback(self, run: str) -> int:
         """Take a run back."""
-        return self.run("rollback", run, "--root", self.tree.root, "--baseline", self.baseline)
+        return self.run("rollback", run, "--root", self.tree.root)
 
     def history(self) -> list[dict[str, Any]]:
         """The receipts, the oldest first."""

@@ -1,0 +1,1438 @@
+"""The guard: runs on the host that is changed, keeps a journal of the change, proves it, and takes it back.
+
+A change of a host is a run. `begin` looks whether the host is what the plan was made for, keeps what will be
+replaced and how the containers are, arms the dead-man's switch, and opens the run; files are then written by
+others, and `activate` makes the engine take them up. `confirm` proves that everything that worked still does, and
+closes the run; whatever fails, and a run that nobody confirms in time or over a boot, is taken back by `undo`.
+What is done is written to the journal before (will) and after (did), so that any of them can go on from any point.
+
+It travels as one file and runs with the host's own python: standard library only, Python 3.8, in modules that
+are put together here. Names are therefore unique over all of them.
+"""
+
+from __future__ import annotations
+
+"""Files as the guard reads and writes them: whole or not at all, no link followed."""
+
+
+import base64
+import errno
+import grp
+import hashlib
+import json
+import os
+import pwd
+import stat
+import tempfile
+from typing import Any
+
+Document = Any
+Report = Any  # {"changed": [...], "left": [...], "errors": [...]}
+
+
+class GuardError(Exception):
+    """What went wrong, for the person who reads it."""
+
+
+def write_file(path: str, data: bytes, mode: int = 0o600) -> None:
+    """Write a file of the guard's own, whole or not at all, and on disk when this returns."""
+    descriptor, name = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".guard-")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchmod(descriptor, mode)
+            os.fsync(descriptor)
+        os.rename(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+def put_file(path: str, data: bytes, like: dict[str, Any], mtime: int | None = None) -> None:
+    """Put a file of the host in its place, whole or not at all, with mode, owner and extended attributes `like`.
+
+    mtime: nanoseconds since the epoch; without it the time is now.
+    """
+    descriptor, name = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".guard-")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            if (like["uid"], like["gid"]) != (os.geteuid(), os.getegid()):
+                os.fchown(descriptor, like["uid"], like["gid"])
+            os.fchmod(descriptor, like["mode"])
+            for key, value in like.get("xattrs", {}).items():
+                try:
+                    os.setxattr(descriptor, key, base64.b64decode(value))
+                except OSError:
+                    continue  # such as a label that the file system itself gives
+            if mtime is not None:
+                os.utime(descriptor, ns=(mtime, mtime))
+            os.fsync(descriptor)
+        os.rename(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+def read_json(path: str) -> Document:
+    """The document in a file; None where there is none that can be read."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except (OSError, ValueError):
+        return None
+
+
+def read_bytes(path: str) -> bytes | None:
+    """The bytes of a regular file, None where there is none; raises GuardError for anything else."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        reason = "is a link" if error.errno == errno.ELOOP else (error.strerror or str(error)).lower()
+        raise GuardError(path + ": " + reason) from error
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise GuardError(path + ": is no file")
+        return file.read()
+
+
+def sha256(data: bytes | None) -> str:
+    """The SHA-256 of bytes; "" for none."""
+    return "" if data is None else hashlib.sha256(data).hexdigest()
+
+
+def join(pieces: list[Any], text: str) -> str:
+    """The text that pieces make: strings, and [start, end] slices of another text."""
+    return "".join(one if isinstance(one, str) else text[one[0] : one[1]] for one in pieces)
+
+
+def attributes(path: str) -> dict[str, Any] | None:
+    """Mode, owner, time and extended attributes of what stands at a path; None where nothing does."""
+    try:
+        info = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    found: dict[str, Any] = {
+        "mode": stat.S_IMODE(info.st_mode),
+        "uid": info.st_uid,
+        "gid": info.st_gid,
+        "mtime": info.st_mtime_ns,
+        "xattrs": {},
+    }
+    try:
+        for name in os.listxattr(path, follow_symlinks=False):
+            value = os.getxattr(path, name, follow_symlinks=False)
+            found["xattrs"][name] = base64.b64encode(value).decode("ascii")
+    except OSError:
+        pass  # a file system without them
+    return found
+
+
+def owner_ids(owner: str) -> tuple[int, int]:
+    """The numbers of "user:group"; -1 for one that is not given or not known."""
+    user, _, group = owner.partition(":")
+    try:
+        uid = int(user) if user.isdigit() else pwd.getpwnam(user).pw_uid if user else -1
+        gid = int(group) if group.isdigit() else grp.getgrnam(group).gr_gid if group else -1
+    except KeyError:
+        return -1, -1
+    return uid, gid
+
+
+def same_attributes(now: dict[str, Any] | None, wanted: dict[str, Any]) -> bool:
+    """Whether mode and owner are the wanted ones; {mode: octal digits or "", owner: "user:group" or ""}."""
+    if now is None:
+        return True
+    uid, gid = owner_ids(wanted["owner"])
+    mode = int(wanted["mode"], 8) if wanted["mode"] else now["mode"]
+    return (mode, uid if uid >= 0 else now["uid"], gid if gid >= 0 else now["gid"]) == (
+        now["mode"],
+        now["uid"],
+        now["gid"],
+    )
+
+
+"""The guard's own directory: the lock, the open run, and a directory a run with backups and journal."""
+
+
+import fcntl
+import json
+import os
+import shutil
+import stat
+import time
+from contextlib import contextmanager
+from typing import Any, Iterator  # noqa: UP035 - Python 3.8
+
+
+KEEP_RUNS = 20  # closed runs whose backups are kept ...
+KEEP_DAYS = 90  # ... and for how long
+BUSY = 120.0  # seconds to wait for another guard on this host
+
+
+class Store:
+    """The guard's directory: the lock, the open run, and a directory a run with backups and journal."""
+
+    def __init__(self, home: str) -> None:
+        self.home = home
+
+    def prepare(self) -> None:
+        """Make the directory (0700); raises GuardError where others could write to it."""
+        parent = os.path.dirname(self.home)
+        try:
+            os.makedirs(self.home, 0o700, exist_ok=True)
+        except OSError as error:
+            raise GuardError("%s: %s" % (self.home, (error.strerror or str(error)).lower())) from error
+        for path in (parent, self.home):
+            info = os.lstat(path)
+            if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.geteuid() or info.st_mode & 0o022:
+                raise GuardError(path + ": is not a directory that its owner alone can write to")
+            if stat.S_IMODE(info.st_mode) & 0o077:
+                os.chmod(path, 0o700)
+
+    @contextmanager
+    def locked(self, wait: float = BUSY) -> Iterator[None]:
+        """Let one guard at a time work on this host; the kernel frees the lock when its holder dies."""
+        self.prepare()
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(os.path.join(self.home, "lock"), flags, 0o600)
+        deadline = time.monotonic() + wait
+        try:
+            while True:
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except OSError:
+                    if time.monotonic() > deadline:
+                        raise GuardError("another run is changing this host; wait for it to end") from None
+                    time.sleep(0.1)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def current(self) -> Document:
+        """The open run: {run, plan, control, deadline (seconds since the epoch)}; None where there is none."""
+        return read_json(os.path.join(self.home, "current.json"))
+
+    def open(self, document: Document) -> None:
+        """Say which run is open, and until when."""
+        write_file(os.path.join(self.home, "current.json"), json.dumps(document).encode())
+
+    def close(self) -> None:
+        """No run is open any more."""
+        try:
+            os.unlink(os.path.join(self.home, "current.json"))
+        except FileNotFoundError:
+            pass
+
+    def run(self, name: str) -> Run:
+        """A run of this host; raises GuardError for a name that could be a path."""
+        if not name or "/" in name or name.startswith("."):
+            raise GuardError("%r is not the name of a run" % name)
+        return Run(os.path.join(self.home, name), name)
+
+    def _names(self) -> list[str]:
+        names = os.listdir(self.home) if os.path.isdir(self.home) else []
+        return [one for one in names if os.path.isdir(os.path.join(self.home, one))]
+
+    def confirmed(self) -> list[Run]:
+        """The runs that were confirmed, of those that are kept."""
+        runs = [Run(os.path.join(self.home, name), name) for name in self._names()]
+        return [run for run in runs if (run.result or {}).get("outcome") == "confirmed"]
+
+    def prune(self) -> None:
+        """Remove the backups of old runs, by number and by age."""
+        known = self.current() or {}
+        old = time.time() - KEEP_DAYS * 86400
+        for index, name in enumerate(sorted(self._names(), reverse=True)):
+            path = os.path.join(self.home, name)
+            if name != known.get("run") and (index >= KEEP_RUNS or os.lstat(path).st_mtime < old):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+class Run:
+    """One run: what was asked for, how the host was, the journal, and how it ended."""
+
+    def __init__(self, path: str, name: str) -> None:
+        self.path, self.name = path, name
+
+    def file(self, *names: str) -> str:
+        return os.path.join(self.path, *names)
+
+    @property
+    def request(self) -> Document:
+        """What the run is to do."""
+        found = read_json(self.file("request.json"))
+        if found is None:
+            raise GuardError("run %s: this host has no backups of it" % self.name)
+        return found
+
+    @property
+    def before(self) -> Document:
+        """How the host was when the run began."""
+        found = read_json(self.file("before.json"))
+        if found is None:
+            raise GuardError("run %s: it did not get to begin" % self.name)
+        return found
+
+    @property
+    def result(self) -> Document:
+        """How the run ended: {outcome: confirmed or undone, reason, changed, left, errors}; None while it is open."""
+        return read_json(self.file("result.json"))
+
+    def end(self, outcome: str, **more: Any) -> Document:
+        """Say how the run ended."""
+        document = dict({"outcome": outcome, "run": self.name, "at": time.time()}, **more)
+        write_file(self.file("result.json"), json.dumps(document).encode())
+        return document
+
+    def note(self, step: str, state: str, **more: Any) -> None:
+        """A line of the journal: what will be done (will), or was done (did); on disk when this returns."""
+        line = json.dumps(dict({"at": round(time.time(), 3), "step": step, "state": state}, **more)) + "\n"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(self.file("journal.jsonl"), flags, 0o600)
+        try:
+            os.write(descriptor, line.encode())
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def journal(self) -> list[Document]:
+        """The lines of the journal; one that was cut short by a crash is left out."""
+        lines = (read_bytes(self.file("journal.jsonl")) or b"").decode("utf-8", "replace").splitlines()
+        found = []
+        for line in lines:
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                continue
+        return found
+
+    def has(self, step: str) -> bool:
+        """Whether a step was at least about to be done."""
+        return any(one["step"] == step for one in self.journal())
+
+
+"""The engine of this host behind its command line, and the service that runs it."""
+
+
+import json
+import os
+import signal
+import subprocess
+import tempfile
+import time
+
+
+PID_FILE = "/run/docker.pid"
+
+
+def call(argv: list[str], timeout: float) -> tuple[int, str, str]:
+    """Run a program: its return code, output and errors; 124 where it took longer than `timeout` seconds.
+
+    Output goes to files: a daemon that it starts would keep a pipe open.
+    """
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        try:
+            done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err, timeout=timeout, check=False)
+            code = done.returncode
+        except subprocess.TimeoutExpired:
+            code = 124
+        except OSError as error:
+            return 127, "", "%s: %s" % (argv[0], (error.strerror or str(error)).lower())
+        texts = []
+        for file in (out, err):
+            file.seek(0)
+            texts.append(file.read().decode("utf-8", "replace").strip())
+    if code == 124 and not texts[1]:
+        texts[1] = "%s did not end within %d seconds" % (" ".join(argv[:3]), timeout)
+    return code, texts[0], texts[1]
+
+
+class Engine:
+    """The engine of this host, behind its command line, and the service that runs it."""
+
+    def __init__(self, request: Document) -> None:
+        activation = request["activation"]
+        self._docker = list(activation["docker"])
+        self.systemd = bool(activation["systemd"])
+        self.patience = min(120.0, float(request["limit"]))  # seconds for a start
+
+    def docker(self, *words: str, timeout: float = 60.0) -> tuple[int, str, str]:
+        """Run the docker command."""
+        return call([*self._docker, *words], timeout)
+
+    def info(self, timeout: float = 10.0) -> Document:
+        """The engine's document about itself; None where it does not answer."""
+        code, out, _ = self.docker("info", "--format", "{{json .}}", timeout=timeout)
+        try:
+            found = json.loads(out) if code == 0 else None
+        except ValueError:
+            return None
+        return None if not found or found.get("ServerErrors") else found
+
+    def bridge(self) -> Document:
+        """The document of the default bridge; {} without one."""
+        code, out, _ = self.docker("network", "inspect", "bridge")
+        return json.loads(out)[0] if code == 0 else {}
+
+    def containers(self, identities: list[str] | None = None) -> dict[str, Document]:
+        """The documents of containers by name: of all that run, or of the named ones that are there."""
+        if identities is None:
+            _, out, _ = self.docker("ps", "--quiet", "--no-trunc")
+            identities = out.split()
+        if not identities:
+            return {}
+        _, out, _ = self.docker("inspect", "--type", "container", *identities)
+        return {one["Name"].lstrip("/"): one for one in json.loads(out or "[]")}
+
+    def started(self) -> float:
+        """When the daemon that runs was started, in seconds since the epoch; 0 without one."""
+        try:
+            return os.stat(PID_FILE).st_mtime
+        except OSError:
+            return 0.0
+
+    def wait(self, patience: float) -> Document:
+        """Wait until the engine answers; None where it does not within the time."""
+        deadline = time.monotonic() + patience
+        while time.monotonic() < deadline:
+            found = self.info(timeout=min(10.0, patience))
+            if found is not None:
+                return found
+            time.sleep(0.2)
+        return None
+
+    def reload(self) -> None:
+        """Make the daemon read its configuration again (SIGHUP)."""
+        try:
+            with open(PID_FILE, encoding="ascii") as file:
+                pid = int(file.read())
+            with open("/proc/%d/comm" % pid, encoding="utf-8") as file:
+                name = file.read().strip()
+        except (OSError, ValueError) as error:
+            raise GuardError("there is no running daemon to reload") from error
+        if name != "dockerd":
+            raise GuardError("%s names a process that is no dockerd" % PID_FILE)
+        os.kill(pid, signal.SIGHUP)
+
+    def _systemctl(self, *words: str, timeout: float = 60.0) -> tuple[int, str, str]:
+        return call(["systemctl", *words], timeout)
+
+    def masked(self) -> bool:
+        """Whether systemd would refuse to start the daemon."""
+        return self.systemd and self._systemctl("show", "--property=LoadState", "docker.service")[1].endswith("masked")
+
+    def restart(self, units: bool = False) -> None:
+        """Restart the daemon and wait until it answers; raises GuardError where it does not.
+
+        Counters of starts are reset before: systemd counts those that succeeded as well.
+        """
+        if self.systemd:
+            if units:
+                self._systemctl("daemon-reload")
+            self._systemctl("reset-failed", "docker.service", "docker.socket")
+            state = self._systemctl("show", "--property=ActiveState", "docker.service")[1]
+            if state.endswith(("=activating", "=deactivating")):  # it hangs, and would until it is ended
+                self._systemctl("kill", "--signal=KILL", "docker.service")
+            code, _, told = self._systemctl("restart", "docker.service", timeout=self.patience)
+        else:
+            code, _, told = call(["service", "docker", "restart"], self.patience)
+        if code:
+            raise GuardError("the daemon did not start: " + (self._why() or told))
+        if self.wait(self.patience) is None:
+            raise GuardError("the daemon started and does not answer" + self._why())
+
+    def _why(self) -> str:
+        if not self.systemd:
+            return ""
+        words = ["journalctl", "--unit=docker.service", "--output=cat", "--lines=30", "--no-pager"]
+        lines = [one for one in call(words, 10)[1].splitlines() if "failed" in one or "unable" in one or "err" in one]
+        own = [one for one in lines if not one.startswith(("docker.service", "Failed to start docker"))]
+        return (own or lines or [""])[-1][-500:]
+
+
+def start(run: Run, engine: Engine, names: list[str]) -> list[str]:
+    """Start those containers that do not run, in their order; what could not be started comes back."""
+    running = engine.containers(list(names)) if names else {}
+    idle = [one for one in names if one in running and not running[one]["State"]["Running"]]
+    failed = []
+    for name in idle:
+        run.note("start", "will", names=[name])
+        code, _, told = engine.docker("start", name)
+        if code:
+            failed.append("container %s cannot be started: %s" % (name, told))
+    return failed
+
+
+"""What a host is against what a run is to do there."""
+
+
+import os
+from typing import Any
+
+
+
+def look_at_file(one: Document) -> Document:
+    """One file to be edited as it is: state is before, after or other; mode, uid and gid it has or will have.
+
+    What is `apart` cannot be predicted by others: its text stays here, or its directory is not there yet.
+    """
+    data = read_bytes(one["path"])
+    digest, after = sha256(data), one["after"]
+    if one["masked"] and data is not None:
+        text = data.decode("utf-8")
+        if digest == one["before"]:
+            after = sha256(join(one["pieces"], text).encode())
+        elif sha256(join(one["inverse"], text).encode()) == one["before"]:
+            after = digest
+    state = "before" if digest == one["before"] else "after" if digest == after else "other"
+    now = attributes(one["path"]) if data is not None else None
+    return {
+        "index": one["index"],
+        "path": one["path"],
+        "state": state,
+        "after": after,
+        "mode": "%04o" % now["mode"] if now else one["mode"],
+        "uid": now["uid"] if now else os.geteuid(),
+        "gid": now["gid"] if now else os.getegid(),
+        "source": one["source"],
+        "apart": one["masked"] or not os.path.isdir(os.path.dirname(one["path"])),
+    }
+
+
+def differing(engine: Engine, updates: list[Document]) -> list[Document]:
+    """The sets of limits that some of their containers do not have yet."""
+    if not updates:
+        return []
+    found = engine.containers([name for one in updates for name in one["names"]])
+    left = []
+    for one in updates:
+        names = [name for name in one["names"] if name in found and not has_values(found[name], one["values"])]
+        if names:
+            left.append(dict(one, names=names))
+    return left
+
+
+def has_values(container: Document, values: dict[str, Any]) -> bool:
+    """Whether a container has these HostConfig values."""
+    return all(container["HostConfig"].get(key) == value for key, value in values.items())
+
+
+def rules_are_behind() -> bool:
+    """Whether the audit rules were edited since they were compiled."""
+    _, out, err = call(["augenrules", "--check"], 60)
+    return "should be updated" in out + err
+
+
+def must_activate(request: Document, files: list[Document]) -> bool:
+    """Whether the daemon has to take up its configuration: it is edited now, or younger than what it has read."""
+    activation = request["activation"]
+    if activation["action"] == "none":
+        return False
+    watched = {activation["config"], *activation.get("files", [])}
+    if any(one["path"] in watched and one["state"] == "before" for one in files):
+        return True
+    times = {}
+    for path in (activation["config"], PID_FILE, os.path.join(request["state"], "activation.json")):
+        try:
+            times[path] = os.stat(path).st_mtime
+        except OSError:
+            times[path] = 0.0
+    changed, started, reloaded = times.values()
+    since = started if activation["action"] == "restart" else max(started, reloaded)
+    return changed > since or (activation["awaited"] and since <= activation["seen"])
+
+
+def what_to_do(request: Document, files: list[Document], engine: Engine, recreates: list[Document]) -> Document:
+    """What a run would do besides writing files, as data and as sentences."""
+    rules = request["load_audit_rules"] and (
+        any(one["state"] == "before" and one["path"].startswith("/etc/audit/") for one in files) or rules_are_behind()
+    )
+    updates = differing(engine, request["updates"])
+    activate = must_activate(request, files)
+    told = ["load the audit rules"] if rules else []
+    told += ["set %s of %s" % (one["label"], ", ".join(one["names"])) for one in updates]
+    activation = request["activation"]
+    if activate and activation["action"] == "reload":
+        told.append("reload the daemon")
+    if activate and activation["action"] == "restart":
+        told += ["reload the daemon"] if activation["reload_first"] else []
+        told += ["stop " + ", ".join(activation["stop"])] if activation["stop"] else []
+        told.append("restart the daemon")
+        told += ["start " + ", ".join(activation["start"])] if activation["start"] else []
+    told += ["create anew by %s: %s" % (one["label"], ", ".join(one["containers"])) for one in recreates]
+    return {"rules": rules, "updates": updates, "activate": activate, "recreates": recreates, "told": told}
+
+
+"""What worked before, and whether it still does."""
+
+
+import json
+import socket
+import time
+from typing import Any
+
+
+
+def endpoints(container: Document) -> list[list[Any]]:
+    """The published TCP ports of a container as [address, port], one address a port."""
+    found: dict[int, str] = {}
+    for port, bindings in ((container.get("NetworkSettings") or {}).get("Ports") or {}).items():
+        for one in bindings or [] if port.endswith("/tcp") else []:
+            address = one.get("HostIp") or "0.0.0.0"  # noqa: S104 - what the engine says, not what is bound here
+            everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+            known = found.get(int(one["HostPort"]), "::1")
+            found[int(one["HostPort"])] = everywhere.get(address, address) if known == "::1" else known
+    return [[address, port] for port, address in found.items()]
+
+
+def answers(address: str, port: int) -> bool:
+    """Whether something takes connections there, and does not end them at once.
+
+    The engine's proxy takes them for every published port, and ends them where nobody listens in the container.
+    """
+    try:
+        with socket.create_connection((address, port), timeout=1) as connection:
+            connection.settimeout(0.3)
+            try:
+                return bool(connection.recv(1))
+            except socket.timeout:  # noqa: UP041 - Python 3.8
+                return True
+    except OSError:
+        return False
+
+
+def portrait(engine: Engine) -> Document:
+    """The running containers by name, in the order of their starts, and which published ports answer."""
+    running = engine.containers()
+    ordered = sorted(running.items(), key=lambda one: (one[1]["State"]["StartedAt"], one[0]))
+    containers = {}
+    for name, one in ordered:
+        state = one["State"]
+        containers[name] = {
+            "id": one["Id"],
+            "pid": state["Pid"],
+            "started": state["StartedAt"],
+            "restarts": one.get("RestartCount", 0),
+            "health": (state.get("Health") or {}).get("Status", ""),
+            "temporary": bool(one["HostConfig"].get("AutoRemove")),
+            "networks": sorted((one.get("NetworkSettings") or {}).get("Networks") or {}),
+            "ports": [pair for pair in endpoints(one) if answers(pair[0], pair[1])],
+        }
+    return containers
+
+
+def point(document: Document, pointer: str) -> Any:
+    """The value at a JSON Pointer, or None."""
+    for key in pointer.split("/")[1:]:
+        key = key.replace("~1", "/").replace("~0", "~")
+        if not isinstance(document, dict) or key not in document:
+            return None
+        document = document[key]
+    return document
+
+
+def not_in_effect(engine: Engine, expected: list[Document]) -> list[str]:
+    """Which settings the engine does not do as expected: [{key, from: info or bridge, pointer, value}]."""
+    info = engine.info()
+    if info is None:
+        return ["the daemon does not answer"]
+    documents = {"info": info, "bridge": engine.bridge() if any(one["from"] == "bridge" for one in expected) else {}}
+    return [
+        "%s: the engine does %s, not %s" % (one["key"], json.dumps(seen), json.dumps(one["value"]))
+        for one in expected
+        for seen in [point(documents[one["from"]], one["pointer"])]
+        if seen != one["value"]
+    ]
+
+
+def anew(request: Document) -> dict[str, bool]:
+    """The containers that their owners create anew, and whether they get other names by it."""
+    return {name: one["owner"] == "swarm" for one in request["recreates"] for name in one["containers"]}
+
+
+def problems(
+    engine: Engine, request: Document, before: Document, expected: list[Document], restarted: bool
+) -> list[str]:
+    """What is not as it was before, or not in effect as expected."""
+    made = anew(request)
+    found = not_in_effect(engine, expected)
+    if "the daemon does not answer" in found:
+        return found
+    wanted = [name if name in made else one["id"] for name, one in before["containers"].items()]
+    now = engine.containers(wanted)
+    by_id = {one["Id"]: one for one in now.values()}
+    for name, was in before["containers"].items():
+        one = now.get(name) if name in made else by_id.get(was["id"])
+        if was["temporary"] or made.get(name):
+            continue
+        if one is None:
+            found.append("container %s is gone" % name)
+            continue
+        state = one["State"]
+        if not state["Running"]:
+            again = state["StartedAt"] != was["started"]
+            ended = not state["ExitCode"] and not state.get("OOMKilled") and (again or not restarted)
+            if not ended:  # not by itself
+                found.append("container %s ran before and is %s" % (name, state["Status"]))
+            continue
+        if state.get("Restarting"):
+            found.append("container %s keeps restarting" % name)
+        health = (state.get("Health") or {}).get("Status", "")
+        if was["health"] == "healthy" and health != "healthy":
+            found.append("container %s was healthy and is %s" % (name, health))
+        if name in made:
+            continue  # its networks and ports may be what is changed
+        found += [
+            "%s:%d, published by container %s, no longer answers" % (pair[0], pair[1], name)
+            for pair in was["ports"]
+            if not answers(pair[0], pair[1])
+        ]
+        if lost := set(was["networks"]) - set((one.get("NetworkSettings") or {}).get("Networks") or {}):
+            found.append("container %s is no longer on %s" % (name, ", ".join(sorted(lost))))
+    return found
+
+
+def prove(engine: Engine, request: Document, before: Document, expected: list[Document], restarted: bool) -> list[str]:
+    """Wait until all is as it was and in effect as expected, twice a second apart after a restart.
+
+    Returns what is not so when the time is over.
+    """
+    deadline = time.monotonic() + float(request["proof"])
+    calm = 0
+    while True:
+        found = problems(engine, request, before, expected, restarted)
+        calm = 0 if found else calm + 1
+        if calm >= (2 if restarted else 1):
+            return []
+        if time.monotonic() > deadline:
+            return found
+        time.sleep(1.0 if calm else 0.3)
+
+
+def await_effect(engine: Engine, expected: list[Document], after: str) -> None:
+    """Wait until settings are in effect; raises GuardError where they are not within ten seconds."""
+    deadline = time.monotonic() + 10
+    while found := not_in_effect(engine, expected) if expected else []:
+        if time.monotonic() > deadline:
+            raise GuardError("after %s: %s" % (after, "; ".join(found)))
+        time.sleep(0.2)
+
+
+"""The dead-man's switch: the host takes a run back by itself unless somebody confirms it in time."""
+
+
+import os
+import subprocess
+import sys
+import time
+
+
+UNITS = "/etc/systemd/system"
+BOOT_UNIT = "remediator-guard-boot.service"
+SWITCH = "remediator-guard"  # the name of the transient timer and of what it starts
+
+
+def on_systemd(request: Document) -> bool:
+    """Whether this host is run by systemd; a file tree is not."""
+    return request["root"] == "/" and os.path.isdir("/run/systemd/system")
+
+
+def arm(store: Store, run: Run, request: Document) -> None:
+    """See to it that the run is taken back unless it is confirmed in time, also after a boot.
+
+    A transient timer of systemd, and a unit for the next boot; a detached process where there is no systemd.
+    """
+    known = {"run": run.name, "plan": request["plan"], "control": request["control"]}
+    store.open(dict(known, deadline=time.time() + request["limit"]))
+    if request["root"] != "/":
+        return  # a file tree: nothing runs here
+    words = [sys.executable, os.path.join(store.home, "guard.py")]
+    if not on_systemd(request):
+        subprocess.Popen(
+            [*words, "expire", run.name],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            cwd="/",
+        )
+        return
+    unit = (
+        "[Unit]\nDescription=Take back a change of Docker that was not confirmed before the boot\n"
+        "After=docker.service docker.socket containerd.service\n\n"
+        "[Service]\nType=oneshot\nExecStart=%s %s boot\n" % (words[0], words[1])
+    )
+    wants = os.path.join(UNITS, "multi-user.target.wants")
+    os.makedirs(wants, 0o755, exist_ok=True)
+    write_file(os.path.join(UNITS, BOOT_UNIT), unit.encode(), 0o644)
+    link = os.path.join(wants, BOOT_UNIT)
+    if not os.path.islink(link):
+        os.symlink(os.path.join(UNITS, BOOT_UNIT), link)
+    call(["systemctl", "stop", SWITCH + ".timer"], 30)
+    call(["systemctl", "reset-failed", SWITCH + ".service", SWITCH + ".timer"], 30)
+    given = ["--unit=" + SWITCH, "--on-active=%d" % max(1, request["limit"]), "--timer-property=AccuracySec=100ms"]
+    code, _, told = call(["systemd-run", *given, *words, "expire", run.name], 30)
+    if code:
+        raise GuardError("the dead-man's switch cannot be armed, and nothing was changed: " + told)
+
+
+def extend(store: Store, request: Document) -> None:
+    """Count the time to confirm from now on."""
+    known = store.current()
+    if known is not None:
+        store.open(dict(known, deadline=time.time() + request["limit"]))
+
+
+def disarm(store: Store, request: Document) -> None:
+    """The run is over: nothing is to be taken back any more."""
+    store.close()
+    if on_systemd(request):
+        for path in (os.path.join(UNITS, "multi-user.target.wants", BOOT_UNIT), os.path.join(UNITS, BOOT_UNIT)):
+            try:
+                os.unlink(path)
+            except FileNotFoundError:
+                pass
+        call(["systemctl", "stop", SWITCH + ".timer"], 30)
+
+
+"""Containers that their owner creates anew: one service at a time, with a watch over each."""
+
+
+import time
+
+
+STEADY = 3.0  # seconds for which a container without a health check has to run on
+CREATING = 600.0  # seconds that an owner may take
+
+
+def to_recreate(store: Store, request: Document, files: list[Document]) -> list[Document]:
+    """The steps that are still to be done: those of edited files, and others that no run of this plan has done."""
+    before = {one["path"] for one in files if one["state"] == "before"}
+    done = any(run.request["plan"] == request["plan"] for run in store.confirmed())
+    return [one for one in request["recreates"] if before.intersection(one["files"]) or not (one["files"] or done)]
+
+
+def recreate(run: Run, engine: Engine, one: Document) -> None:
+    """Have an owner create its containers anew, and watch them; raises GuardError where they do not run steadily."""
+    if one["check"]:
+        code, _, told = call(one["check"], CREATING)
+        if code:
+            raise GuardError("%s: %s" % (one["label"], told))
+    run.note("recreate", "will", label=one["label"])
+    for words in one["up"]:
+        code, _, told = call(words, CREATING)
+        if code:
+            raise GuardError("%s: %s: %s" % (one["label"], " ".join(words[:3]), told))
+    if one["owner"] != "swarm":  # which watches its tasks itself, and names them anew
+        watch(engine, one)
+    run.note("recreate", "did", label=one["label"])
+
+
+def watch(engine: Engine, one: Document) -> None:
+    """Wait until the containers are healthy, or have run on for a while; raises GuardError where they are not."""
+    deadline = time.monotonic() + one["grace"]
+    since: float | None = None
+    first: dict[str, str] = {}
+    while True:
+        found = engine.containers(list(one["containers"]))
+        missing = [name for name in one["containers"] if name not in found]
+        bad = ["%s is not there" % name for name in missing]
+        waiting = False
+        for name, container in found.items():
+            state = container["State"]
+            health = (state.get("Health") or {}).get("Status", "")
+            if not state["Running"] or state.get("Restarting"):
+                bad.append("%s is %s" % (name, state["Status"]))
+            elif first.setdefault(name, state["StartedAt"]) != state["StartedAt"]:
+                bad.append("%s keeps ending" % name)
+                raise GuardError("%s: %s" % (one["label"], "; ".join(bad)))
+            elif health == "unhealthy":
+                bad.append("%s is unhealthy" % name)
+            elif health == "starting":
+                waiting = True
+        if not bad and not waiting:
+            since = since or time.monotonic()
+            if time.monotonic() - since >= STEADY:
+                return
+        else:
+            since = None
+        if time.monotonic() > deadline:
+            raise GuardError("%s: %s" % (one["label"], "; ".join(bad) or "is not healthy in time"))
+        time.sleep(0.3)
+
+
+def back(run: Run, request: Document) -> list[str]:
+    """Have owners create anew, from the old definitions, what a run had them create; what failed comes back."""
+    begun = [line["label"] for line in run.journal() if line["step"] == "recreate" and line["state"] == "will"]
+    failed = []
+    for one in request["recreates"]:
+        if one["label"] not in begun:
+            continue
+        run.note("recreate back", "will", label=one["label"])
+        for words in one["undo"]:
+            code, _, told = call(words, CREATING)
+            if code:
+                failed.append("%s: %s: %s" % (one["label"], " ".join(words[:3]), told))
+    return failed
+
+
+"""The way back: a run is taken back as far as nobody else has changed the same since."""
+
+
+import json
+import os
+import shutil
+import stat
+import time
+from typing import Any
+
+
+# docker update's options by HostConfig key
+OPTIONS = {
+    "Memory": "--memory", "MemorySwap": "--memory-swap", "CpuShares": "--cpu-shares", "PidsLimit": "--pids-limit",
+}  # fmt: skip
+
+
+def undo(store: Store, run: Run, reason: str) -> Document:
+    """Take a run back, as far as nobody else has changed the same since; may be repeated, and resumed.
+
+    Files byte for byte with mode, owner and time; limits; audit rules; the daemon, by the way it was told of the
+    change; containers that ran and do not. Then the same proof against the state before.
+    """
+    ended = run.result
+    if ended is not None and ended["outcome"] == "undone":
+        _close(store, run)
+        return ended
+    request, before = run.request, run.before
+    begun = time.monotonic()
+    run.note("undo", "will", reason=reason)
+    told: Report = {"changed": [], "left": [], "errors": []}
+    engine = Engine(request)
+    confirmed = ended is not None
+    answering = engine.info() is not None if before["engine"] else False
+    if answering and _reloaded(run, engine, before):
+        _explicit_defaults(run, request, engine, told)
+    _undo_files(run, before, told)
+    _undo_attributes(request, before, told)
+    if run.has("rules"):
+        call(["augenrules", "--load"], 60)
+    if before["engine"]:
+        _undo_daemon(run, request, engine, before, answering, told)
+        if engine.info() is not None:
+            told["errors"] += back(run, request)
+            _undo_limits(run, engine, before, told)
+            gone = [name for name, one in before["containers"].items() if one["temporary"]]
+            lasting = [one for one in before["containers"] if one not in gone]
+            told["errors"] += start(run, engine, lasting)
+            there = engine.containers(gone) if gone and run.has("restart") else dict.fromkeys(gone)
+            told["left"] += [
+                "container %s: ran with --rm, the restart removed it" % one for one in gone if one not in there
+            ]
+            if not confirmed:
+                expected = [] if told["left"] else before["live"] if run.has("restart") else []
+                told["errors"] += prove(engine, request, before, expected, run.has("restart"))
+        else:
+            told["errors"].append("the daemon does not answer")
+    took = round(time.monotonic() - begun, 2)
+    run.note("undo", "did", seconds=took, **told)
+    shutil.rmtree(run.file("new"), ignore_errors=True)
+    ended = run.end("undone", reason=reason, seconds=took, **told)
+    _close(store, run)
+    return ended
+
+
+def _close(store: Store, run: Run) -> None:
+    known = store.current()
+    if known is not None and known["run"] == run.name:
+        disarm(store, run.request)
+
+
+def _reloaded(run: Run, engine: Engine, before: Document) -> bool:
+    """Whether the running daemon has taken up the run's configuration by a reload alone."""
+    return run.has("reload") and engine.started() < before["at"]
+
+
+def _explicit_defaults(run: Run, request: Document, engine: Engine, told: Report) -> None:
+    """Make the daemon forget keys that were added: a reload keeps what is removed (moby: daemon/reload.go takes
+    only keys that are set), so their defaults are written out, reloaded, and only then the old text restored."""
+    defaults = request["activation"]["defaults"]
+    config = request["activation"]["config"]
+    entry = next((one for one in run.before["files"] if one["path"] == config), None)
+    if not defaults or entry is None or sha256(read_bytes(config)) not in (entry["after"], entry["before"]):
+        return
+    index = run.before["files"].index(entry)
+    old = (read_bytes(run.file("backup", str(index))) or b"").decode("utf-8").lstrip("\ufeff") if entry["there"] else ""
+    document = json.loads(old) if old.strip() else {}
+    document.update(defaults)
+    mode = entry.get("mode", 0o600)
+    write_file(config, json.dumps(document, indent=2).encode() + b"\n", mode)
+    entry["between"] = sha256(read_bytes(config))
+    try:
+        engine.reload()
+        await_effect(engine, [dict(one) for one in run.before["live"] if one["reload"]], "the reload back")
+        told["changed"].append("reload the daemon")
+    except GuardError as error:
+        told["errors"].append(str(error))
+    _restore(run, index, entry)
+
+
+def _restore(run: Run, index: int, entry: Document) -> None:
+    """Put one file back as it was: bytes, mode, owner, extended attributes and time."""
+    path = entry["path"]
+    if not entry["there"]:
+        os.unlink(path)
+        if entry["made"]:
+            try:
+                os.rmdir(entry["made"])
+            except OSError:
+                pass  # others use it by now
+        return
+    data = read_bytes(run.file("backup", str(index)))
+    if data is None or sha256(data) != entry["before"]:
+        raise GuardError(path + ": its backup is damaged")
+    put_file(path, data, entry, entry["mtime"])
+
+
+def _undo_files(run: Run, before: Document, told: Report) -> None:
+    for index, entry in enumerate(before["files"]):
+        path = entry["path"]
+        try:
+            now = sha256(read_bytes(path))
+            if now == entry["before"]:
+                continue
+            if entry["after"] is not None and now != entry["after"]:
+                told["left"].append(path + ": was changed by someone else after the run")
+                continue
+            _restore(run, index, entry)
+            if entry["after"] is not None:
+                told["changed"].append("restore " + path)
+        except (OSError, GuardError) as error:
+            told["errors"].append("%s: cannot be restored: %s" % (path, error))
+
+
+def _undo_attributes(request: Document, before: Document, told: Report) -> None:
+    edited = {one["path"] for one in before["files"]}
+    for planned, was in zip(request["attributes"], before["attributes"]):
+        path = was["path"]
+        now = attributes(path)
+        if "mode" not in was or now is None or (path in edited and any(path in one for one in told["left"])):
+            continue
+        same = (now["mode"], now["uid"], now["gid"]) == (was["mode"], was["uid"], was["gid"])
+        if same:
+            continue
+        if not same_attributes(now, planned):
+            told["left"].append(path + ": mode or owner was changed by someone else after the run")
+            continue
+        try:
+            if stat.S_ISLNK(os.lstat(path).st_mode):
+                raise GuardError("is a link by now")
+            os.chown(path, was["uid"], was["gid"], follow_symlinks=False)
+            os.chmod(path, was["mode"])
+            told["changed"].append("restore mode and owner of " + path)
+        except (OSError, GuardError) as error:
+            told["errors"].append("%s: mode and owner cannot be restored: %s" % (path, error))
+
+
+def _undo_daemon(run: Run, request: Document, engine: Engine, before: Document, answering: bool, told: Report) -> None:
+    """Make the daemon run with what it ran with before, if it has taken up anything else, or does not run."""
+    action = request["activation"]["action"]
+    anew = engine.started() > before["at"] and action != "none"
+    if answering and not anew:
+        return
+    if run.has("restart") or anew or not answering:
+        units = bool(request["activation"].get("reload_units"))
+        for attempt in (1, 2):
+            run.note("restart back", "will")
+            try:
+                engine.restart(units)
+                run.note("restart back", "did")
+                told["changed"].append("restart the daemon")
+                return
+            except GuardError as error:
+                if attempt == 2:
+                    told["errors"].append(str(error))
+
+
+def settable(key: str, value: Any, memory: int) -> Any:
+    """A limit that `docker update` can set for one that it cannot: the engine takes none away."""
+    if key == "Memory" and not value:
+        return memory // 2**20 * 2**20
+    if key == "MemorySwap" and not value:
+        return 2 * (memory // 2**20 * 2**20)
+    if key == "PidsLimit" and not value:
+        return -1
+    return 1024 if key == "CpuShares" and not value else value
+
+
+def options(values: dict[str, Any]) -> list[str]:
+    """HostConfig values as arguments of `docker update`."""
+    found = []
+    for key, value in values.items():
+        if key == "RestartPolicy":
+            retries = ":%d" % value["MaximumRetryCount"] if value["MaximumRetryCount"] else ""
+            found.append("--restart=%s%s" % (value["Name"] or "no", retries))
+        else:
+            found.append("%s=%s" % (OPTIONS[key], value))
+    return found
+
+
+def _undo_limits(run: Run, engine: Engine, before: Document, told: Report) -> None:
+    for one in run.request["updates"]:
+        found = engine.containers(list(one["names"]))
+        for name in one["names"]:
+            was = {key: before["limits"].get(name, {}).get(key) for key in one["values"]}
+            if name not in found:
+                told["left"].append("container %s: is gone" % name)
+                continue
+            now = found[name]["HostConfig"]
+            if all(now.get(key) == was[key] for key in was):
+                continue
+            wanted = {}
+            for key, value in one["values"].items():
+                if now.get(key) == value or key == "MemorySwap":
+                    wanted[key] = settable(key, was[key], before["memory"])
+                elif now.get(key) != was[key]:
+                    told["left"].append("container %s: %s was changed by someone else after the run" % (name, key))
+            if not wanted:
+                continue
+            code, _, error = engine.docker("update", *options(wanted), name)
+            if code:
+                told["errors"].append("docker update %s: %s" % (name, error))
+            else:
+                told["changed"].append("set %s of %s" % (" ".join(options(wanted)), name))
+
+
+def expire(store: Store, name: str) -> None:
+    """Wait until the run is closed or its time is over, and take it back then."""
+    while True:
+        known = store.current()
+        if known is None or known["run"] != name:
+            return
+        left = known["deadline"] - time.time()
+        if left <= 0:
+            with store.locked(3600):
+                known = store.current()
+                if known is None or known["run"] != name:
+                    return
+                if known["deadline"] <= time.time():
+                    run = store.run(name)
+                    undo(store, run, "it was not confirmed within %d seconds" % run.request["limit"])
+                    return
+        time.sleep(max(0.05, min(left, 1.0)))
+
+
+"""The beginning of a run: look, keep what will be replaced, arm the switch."""
+
+
+import base64
+import json
+import os
+import time
+
+
+
+def begin(given: Document) -> Document:
+    """Look whether the host is what the plan was made for and, unless in check mode, open the run.
+
+    given: {request, check, guard: this file's own text}. Returns {run, files, told, needed}.
+    """
+    request = given["request"]
+    store = Store(os.path.join(request["state"], "guard"))
+    looked = _look(store, request)
+    if given["check"] or not (looked[0]["needed"] or store.current()):
+        return looked[0]
+    with store.locked():
+        return _open(store, request, given["guard"], looked)
+
+
+def _look(store: Store, request: Document) -> tuple[Document, Document]:
+    files = [look_at_file(one) for one in request["files"]]
+    for one in files:
+        if one["state"] == "other":
+            raise GuardError("%s: The file has changed since the plan was made. Plan again." % one["path"])
+    for path, digest in request["unchanged"].items():
+        if sha256(read_bytes(path)) != digest:
+            raise GuardError("%s: The file has changed since the plan was made. Plan again." % path)
+    recreates = to_recreate(store, request, files) if request["recreates"] else []
+    todo = what_to_do(request, files, Engine(request), recreates)
+    bare = [one for one in request["attributes"] if not same_attributes(attributes(one["path"]), one)]
+    needed = bool(todo["told"] or bare or any(one["state"] == "before" for one in files))
+    return {"run": "", "files": files, "told": todo["told"], "needed": needed}, todo
+
+
+def _open(store: Store, request: Document, own: str, looked: tuple[Document, Document]) -> Document:
+    seen, todo = looked
+    known = store.current()
+    if known is not None and store.run(known["run"]).result is not None:
+        known = None  # it ended, and died before it could say so
+    if known is not None and known["plan"] != request["plan"]:
+        mine = request["control"] and request["control"] == known["control"]  # which runs one at a time: it died
+        if known["deadline"] > time.time() and not mine:
+            raise GuardError(
+                "run %s is changing this host, and is taken back in %d seconds unless it is confirmed; roll it back, "
+                "or resume it with its plan" % (known["run"], known["deadline"] - time.time())
+            )
+        undo(store, store.run(known["run"]), "it was not confirmed, and another run began")
+        known = None
+        try:
+            seen, todo = _look(store, request)
+        except GuardError as error:
+            raise GuardError("a run that had died was taken back before: %s" % error) from error
+    if known is None and not seen["needed"]:
+        return seen
+    engine = Engine(request)
+    if todo["activate"] and engine.masked():
+        raise GuardError("docker.service is masked: the daemon could not be started again")
+    write_file(os.path.join(store.home, "guard.py"), own.encode(), 0o700)
+    run = store.run(
+        known["run"]
+        if known
+        else request["run"] or time.strftime("%Y%m%dT%H%M%SZ-", time.gmtime()) + request["plan"][:8]
+    )
+    if known is None:
+        if run.result is not None or os.path.exists(run.file("before.json")):  # taken back before: begins anew
+            os.rename(run.path, "%s.%d" % (run.path, time.time()))
+        _keep(run, request, seen, engine)
+        store.prune()
+    write_file(run.file("todo.json"), json.dumps(todo).encode())
+    _stage(run, request)
+    arm(store, run, request)
+    run.note("begin", "did" if known is None else "resumed")
+    for one in seen["files"]:
+        os.makedirs(os.path.dirname(one["path"]), 0o755, exist_ok=True)
+    return dict(seen, run=run.name, needed=True)
+
+
+def _keep(run: Run, request: Document, seen: Document, engine: Engine) -> None:
+    """Keep everything that the way back needs: bytes, modes, limits, and how the containers are."""
+    os.makedirs(run.file("backup"), 0o700)
+    os.chmod(run.path, 0o700)
+    record = os.path.join(request["state"], "activation.json")
+    files = []
+    for index, one in enumerate([*seen["files"], {"path": record, "after": None}]):
+        data = read_bytes(one["path"])
+        entry = {"path": one["path"], "before": sha256(data), "after": one["after"], "there": data is not None}
+        if data is not None:
+            write_file(run.file("backup", str(index)), data)
+            entry.update(attributes(one["path"]) or {})
+        entry["made"] = "" if os.path.isdir(os.path.dirname(one["path"])) else os.path.dirname(one["path"])
+        files.append(entry)
+    names = [name for one in request["updates"] for name in one["names"]]
+    involved = bool(names or request["recreates"] or request["activation"]["action"] != "none")
+    info = engine.info() if involved else None
+    found = engine.containers(names) if info and names else {}
+    keys = ["Memory", "MemorySwap", "CpuShares", "PidsLimit", "RestartPolicy"]
+    before = {
+        "at": time.time(),
+        "files": files,
+        "attributes": [dict(attributes(one["path"]) or {}, path=one["path"]) for one in request["attributes"]],
+        "engine": info is not None,
+        "memory": (info or {}).get("MemTotal", 0),
+        "limits": {name: {key: one["HostConfig"].get(key) for key in keys} for name, one in found.items()},
+        "containers": portrait(engine) if info else {},
+    }
+    documents = {"info": info or {}, "bridge": engine.bridge() if info else {}}
+    before["live"] = [
+        dict(one, value=point(documents[one["from"]], one["pointer"])) for one in request["activation"]["expect"]
+    ]
+    write_file(run.file("request.json"), json.dumps(request).encode())
+    write_file(run.file("before.json"), json.dumps(before).encode())
+
+
+def _stage(run: Run, request: Document) -> None:
+    """Put the new texts beside the backups, from where they are copied into their places."""
+    os.makedirs(run.file("new"), 0o700, exist_ok=True)
+    for index, one in enumerate(request["files"]):
+        data = base64.b64decode(one["content"])
+        if one["masked"]:
+            old = read_bytes(one["path"]) or b""
+            if sha256(old) != one["before"]:
+                continue  # is there already
+            data = join(one["pieces"], old.decode("utf-8")).encode()
+        elif sha256(data) != one["after"]:
+            raise GuardError(one["path"] + ": the new text is not the planned one")
+        write_file(run.file("new", str(index)), data)
+
+
+"""The steps that the engine takes up, and the confirmation."""
+
+
+import json
+import os
+import shutil
+
+
+
+def open_run(store: Store, name: str) -> Run:
+    """The run of that name, which has to be open; raises GuardError that says how it ended."""
+    run = store.run(name)
+    known = store.current()
+    if known is None or known["run"] != name:
+        ended = run.result or {}
+        if ended.get("outcome") == "undone":
+            raise GuardError("run %s was taken back: %s" % (name, ended["reason"]))
+        raise GuardError("run %s is not open" % name)
+    return run
+
+
+def place(store: Store, name: str, index: str) -> Document:
+    """Put one new text in its place: one that holds secrets, or stands in a new directory."""
+    with store.locked():
+        run = open_run(store, name)
+        one = run.request["files"][int(index)]
+        now = look_at_file(one)
+        if now["state"] == "after":
+            return {"run": name}
+        data = read_bytes(run.file("new", index))
+        if now["state"] != "before" or data is None:
+            raise GuardError(one["path"] + ": has changed since the run began")
+        like = attributes(one["path"]) or {"mode": int(now["mode"], 8), "uid": now["uid"], "gid": now["gid"]}
+        put_file(one["path"], data, like)
+        return {"run": name}
+
+
+def activate(store: Store, name: str) -> Document:
+    """Make the engine take up what was written: rules, limits, and the daemon's configuration.
+
+    Whatever fails is taken back at once, and raises GuardError.
+    """
+    with store.locked():
+        run = open_run(store, name)
+        request, todo = run.request, read_json(run.file("todo.json"))
+        extend(store, request)
+        engine = Engine(request)
+        try:
+            if todo["rules"]:
+                run.note("rules", "will")
+                call(["augenrules", "--load"], 60)  # where the kernel refuses them, they count at the next boot
+                run.note("rules", "did")
+            for one in todo["updates"]:
+                run.note("limits", "will", names=one["names"], values=one["values"])
+                code, _, told = engine.docker("update", *one["options"], *one["names"], timeout=300)
+                if code:
+                    raise GuardError("docker update: " + told)
+                run.note("limits", "did", names=one["names"])
+            if todo["activate"]:
+                _take_up(run, request, engine)
+            for one in todo["recreates"]:
+                extend(store, request)
+                recreate(run, engine, one)
+        except GuardError as error:
+            undo(store, run, str(error))
+            raise GuardError("%s. The run was taken back." % str(error).rstrip(".")) from error
+        extend(store, request)
+        return {"run": name, "changed": todo["told"]}
+
+
+def _take_up(run: Run, request: Document, engine: Engine) -> None:
+    activation = request["activation"]
+    if activation["action"] == "reload" or activation["reload_first"]:
+        run.note("reload", "will")
+        engine.reload()
+        first = [one for one in activation["expect"] if one["reload"]]
+        await_effect(engine, first, "the reload")
+        run.note("reload", "did")
+    if activation["action"] == "restart":
+        if activation["stop"]:
+            run.note("stop", "will", names=activation["stop"])
+            code, _, told = engine.docker("stop", *activation["stop"], timeout=60 + 15 * len(activation["stop"]))
+            if code:
+                raise GuardError("docker stop: " + told)
+            run.note("stop", "did")
+        run.note("restart", "will")
+        engine.restart(bool(activation.get("reload_units")))
+        run.note("restart", "did")
+        start(run, engine, activation["start"])
+        return
+    config = read_bytes(activation["config"])
+    record = {"sha256": sha256(config), "started": activation["started"], "pending": activation["pending"]}
+    write_file(os.path.join(request["state"], "activation.json"), json.dumps(record).encode())
+
+
+def confirm(store: Store, name: str) -> Document:
+    """Prove that all is as planned and as it was, and close the run; else take it back and raise GuardError."""
+    with store.locked():
+        run = open_run(store, name)
+        request, todo = run.request, read_json(run.file("todo.json"))
+        found = [
+            "%s: is not what was planned" % one["path"]
+            for one in run.before["files"]
+            if one["after"] is not None and sha256(read_bytes(one["path"])) != one["after"]
+        ]
+        if not found and (todo["activate"] or todo["updates"] or todo["recreates"]):
+            restarted = todo["activate"] and request["activation"]["action"] == "restart"
+            expected = request["activation"]["expect"] if todo["activate"] else []
+            expected = expected if restarted else [one for one in expected if one["reload"]]
+            found = prove(Engine(request), request, run.before, expected, bool(restarted))
+        if found:
+            reason = "; ".join(found)
+            undo(store, run, reason)
+            raise GuardError(reason + ". The run was taken back.")
+        shutil.rmtree(run.file("new"), ignore_errors=True)
+        run.note("confirm", "did")
+        ended = run.end("confirmed", changed=todo["told"])
+        disarm(store, request)
+        return dict(ended, **{"survived": _survivors(Engine(request), run.before) if todo["activate"] else []})
+
+
+def _survivors(engine: Engine, before: Document) -> list[str]:
+    now = {one["Id"]: one["State"]["Pid"] for one in engine.containers().values()}
+    return [name for name, one in before["containers"].items() if now.get(one["id"]) == one["pid"]]
+
+
+"""The guard's command line, as playbooks, timers and the next boot call it."""
+
+
+import json
+import os
+import signal
+import sys
+
+
+
+def main(words: list[str], given: Document = None) -> int:
+    """`begin` with its document on standard input, or `activate|confirm|expire|status RUN`, `place RUN INDEX`,
+    `undo RUN [REASON]`, or `boot`.
+
+    Prints one JSON document; 1 and a sentence on standard error where something failed.
+    """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a connection that is cut does not stop it half-way
+    command, names = words[0], words[1:]
+    try:
+        if command == "begin":
+            print(json.dumps(begin(given if given is not None else json.load(sys.stdin))))
+            return 0
+        store = Store(os.path.dirname(os.path.abspath(__file__)))
+        if command == "boot":
+            with store.locked(3600):
+                known = store.current()
+                if known is not None:
+                    undo(store, store.run(known["run"]), "the host was started anew before it was confirmed")
+            return 0
+        if command == "expire":
+            expire(store, names[0])
+            return 0
+        if command == "undo":
+            with store.locked(600):
+                done = undo(store, store.run(names[0]), " ".join(names[1:]) or "it was asked for")
+        elif command == "place":
+            done = place(store, names[0], names[1])
+        elif command == "status":
+            done = dict(store.run(names[0]).result or {"outcome": "open"}, current=store.current())
+        else:
+            done = {"activate": activate, "confirm": confirm}[command](store, names[0])
+        print(json.dumps(done))
+        return 1 if done.get("errors") else 0
+    except (GuardError, OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], globals().get("given")))

@@ -1,0 +1,133 @@
+"""The steps that the engine takes up, and the confirmation."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+
+from .engine import Engine, call, start
+from .files import Document, GuardError, attributes, put_file, read_bytes, read_json, sha256, write_file
+from .look import look_at_file
+from .proof import await_effect, prove
+from .recreate import recreate
+from .store import Run, Store
+from .switch import disarm, extend
+from .undo import undo
+
+
+def open_run(store: Store, name: str) -> Run:
+    """The run of that name, which has to be open; raises GuardError that says how it ended."""
+    run = store.run(name)
+    known = store.current()
+    if known is None or known["run"] != name:
+        ended = run.result or {}
+        if ended.get("outcome") == "undone":
+            raise GuardError("run %s was taken back: %s" % (name, ended["reason"]))
+        raise GuardError("run %s is not open" % name)
+    return run
+
+
+def place(store: Store, name: str, index: str) -> Document:
+    """Put one new text in its place: one that holds secrets, or stands in a new directory."""
+    with store.locked():
+        run = open_run(store, name)
+        one = run.request["files"][int(index)]
+        now = look_at_file(one)
+        if now["state"] == "after":
+            return {"run": name}
+        data = read_bytes(run.file("new", index))
+        if now["state"] != "before" or data is None:
+            raise GuardError(one["path"] + ": has changed since the run began")
+        like = attributes(one["path"]) or {"mode": int(now["mode"], 8), "uid": now["uid"], "gid": now["gid"]}
+        put_file(one["path"], data, like)
+        return {"run": name}
+
+
+def activate(store: Store, name: str) -> Document:
+    """Make the engine take up what was written: rules, limits, and the daemon's configuration.
+
+    Whatever fails is taken back at once, and raises GuardError.
+    """
+    with store.locked():
+        run = open_run(store, name)
+        request, todo = run.request, read_json(run.file("todo.json"))
+        extend(store, request)
+        engine = Engine(request)
+        try:
+            if todo["rules"]:
+                run.note("rules", "will")
+                call(["augenrules", "--load"], 60)  # where the kernel refuses them, they count at the next boot
+                run.note("rules", "did")
+            for one in todo["updates"]:
+                run.note("limits", "will", names=one["names"], values=one["values"])
+                code, _, told = engine.docker("update", *one["options"], *one["names"], timeout=300)
+                if code:
+                    raise GuardError("docker update: " + told)
+                run.note("limits", "did", names=one["names"])
+            if todo["activate"]:
+                _take_up(run, request, engine)
+            for one in todo["recreates"]:
+                extend(store, request)
+                recreate(run, engine, one)
+        except GuardError as error:
+            undo(store, run, str(error))
+            raise GuardError("%s. The run was taken back." % str(error).rstrip(".")) from error
+        extend(store, request)
+        return {"run": name, "changed": todo["told"]}
+
+
+def _take_up(run: Run, request: Document, engine: Engine) -> None:
+    activation = request["activation"]
+    if activation["action"] == "reload" or activation["reload_first"]:
+        run.note("reload", "will")
+        engine.reload()
+        first = [one for one in activation["expect"] if one["reload"]]
+        await_effect(engine, first, "the reload")
+        run.note("reload", "did")
+    if activation["action"] == "restart":
+        if activation["stop"]:
+            run.note("stop", "will", names=activation["stop"])
+            code, _, told = engine.docker("stop", *activation["stop"], timeout=60 + 15 * len(activation["stop"]))
+            if code:
+                raise GuardError("docker stop: " + told)
+            run.note("stop", "did")
+        run.note("restart", "will")
+        engine.restart(bool(activation.get("reload_units")))
+        run.note("restart", "did")
+        start(run, engine, activation["start"])
+        return
+    config = read_bytes(activation["config"])
+    record = {"sha256": sha256(config), "started": activation["started"], "pending": activation["pending"]}
+    write_file(os.path.join(request["state"], "activation.json"), json.dumps(record).encode())
+
+
+def confirm(store: Store, name: str) -> Document:
+    """Prove that all is as planned and as it was, and close the run; else take it back and raise GuardError."""
+    with store.locked():
+        run = open_run(store, name)
+        request, todo = run.request, read_json(run.file("todo.json"))
+        found = [
+            "%s: is not what was planned" % one["path"]
+            for one in run.before["files"]
+            if one["after"] is not None and sha256(read_bytes(one["path"])) != one["after"]
+        ]
+        if not found and (todo["activate"] or todo["updates"] or todo["recreates"]):
+            restarted = todo["activate"] and request["activation"]["action"] == "restart"
+            expected = request["activation"]["expect"] if todo["activate"] else []
+            expected = expected if restarted else [one for one in expected if one["reload"]]
+            found = prove(Engine(request), request, run.before, expected, bool(restarted))
+        if found:
+            reason = "; ".join(found)
+            undo(store, run, reason)
+            raise GuardError(reason + ". The run was taken back.")
+        shutil.rmtree(run.file("new"), ignore_errors=True)
+        run.note("confirm", "did")
+        ended = run.end("confirmed", changed=todo["told"])
+        disarm(store, request)
+        return dict(ended, **{"survived": _survivors(Engine(request), run.before) if todo["activate"] else []})
+
+
+def _survivors(engine: Engine, before: Document) -> list[str]:
+    now = {one["Id"]: one["State"]["Pid"] for one in engine.containers().values()}
+    return [name for name, one in before["containers"].items() if now.get(one["id"]) == one["pid"]]

@@ -1,0 +1,156 @@
+"""What worked before, and whether it still does."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from typing import Any
+
+from .engine import Engine
+from .files import Document, GuardError
+
+
+def endpoints(container: Document) -> list[list[Any]]:
+    """The published TCP ports of a container as [address, port], one address a port."""
+    found: dict[int, str] = {}
+    for port, bindings in ((container.get("NetworkSettings") or {}).get("Ports") or {}).items():
+        for one in bindings or [] if port.endswith("/tcp") else []:
+            address = one.get("HostIp") or "0.0.0.0"  # noqa: S104 - what the engine says, not what is bound here
+            everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+            known = found.get(int(one["HostPort"]), "::1")
+            found[int(one["HostPort"])] = everywhere.get(address, address) if known == "::1" else known
+    return [[address, port] for port, address in found.items()]
+
+
+def answers(address: str, port: int) -> bool:
+    """Whether something takes connections there, and does not end them at once.
+
+    The engine's proxy takes them for every published port, and ends them where nobody listens in the container.
+    """
+    try:
+        with socket.create_connection((address, port), timeout=1) as connection:
+            connection.settimeout(0.3)
+            try:
+                return bool(connection.recv(1))
+            except socket.timeout:  # noqa: UP041 - Python 3.8
+                return True
+    except OSError:
+        return False
+
+
+def portrait(engine: Engine) -> Document:
+    """The running containers by name, in the order of their starts, and which published ports answer."""
+    running = engine.containers()
+    ordered = sorted(running.items(), key=lambda one: (one[1]["State"]["StartedAt"], one[0]))
+    containers = {}
+    for name, one in ordered:
+        state = one["State"]
+        containers[name] = {
+            "id": one["Id"],
+            "pid": state["Pid"],
+            "started": state["StartedAt"],
+            "restarts": one.get("RestartCount", 0),
+            "health": (state.get("Health") or {}).get("Status", ""),
+            "temporary": bool(one["HostConfig"].get("AutoRemove")),
+            "networks": sorted((one.get("NetworkSettings") or {}).get("Networks") or {}),
+            "ports": [pair for pair in endpoints(one) if answers(pair[0], pair[1])],
+        }
+    return containers
+
+
+def point(document: Document, pointer: str) -> Any:
+    """The value at a JSON Pointer, or None."""
+    for key in pointer.split("/")[1:]:
+        key = key.replace("~1", "/").replace("~0", "~")
+        if not isinstance(document, dict) or key not in document:
+            return None
+        document = document[key]
+    return document
+
+
+def not_in_effect(engine: Engine, expected: list[Document]) -> list[str]:
+    """Which settings the engine does not do as expected: [{key, from: info or bridge, pointer, value}]."""
+    info = engine.info()
+    if info is None:
+        return ["the daemon does not answer"]
+    documents = {"info": info, "bridge": engine.bridge() if any(one["from"] == "bridge" for one in expected) else {}}
+    return [
+        "%s: the engine does %s, not %s" % (one["key"], json.dumps(seen), json.dumps(one["value"]))
+        for one in expected
+        for seen in [point(documents[one["from"]], one["pointer"])]
+        if seen != one["value"]
+    ]
+
+
+def anew(request: Document) -> dict[str, bool]:
+    """The containers that their owners create anew, and whether they get other names by it."""
+    return {name: one["owner"] == "swarm" for one in request["recreates"] for name in one["containers"]}
+
+
+def problems(
+    engine: Engine, request: Document, before: Document, expected: list[Document], restarted: bool
+) -> list[str]:
+    """What is not as it was before, or not in effect as expected."""
+    made = anew(request)
+    found = not_in_effect(engine, expected)
+    if "the daemon does not answer" in found:
+        return found
+    wanted = [name if name in made else one["id"] for name, one in before["containers"].items()]
+    now = engine.containers(wanted)
+    by_id = {one["Id"]: one for one in now.values()}
+    for name, was in before["containers"].items():
+        one = now.get(name) if name in made else by_id.get(was["id"])
+        if was["temporary"] or made.get(name):
+            continue
+        if one is None:
+            found.append("container %s is gone" % name)
+            continue
+        state = one["State"]
+        if not state["Running"]:
+            again = state["StartedAt"] != was["started"]
+            ended = not state["ExitCode"] and not state.get("OOMKilled") and (again or not restarted)
+            if not ended:  # not by itself
+                found.append("container %s ran before and is %s" % (name, state["Status"]))
+            continue
+        if state.get("Restarting"):
+            found.append("container %s keeps restarting" % name)
+        health = (state.get("Health") or {}).get("Status", "")
+        if was["health"] == "healthy" and health != "healthy":
+            found.append("container %s was healthy and is %s" % (name, health))
+        if name in made:
+            continue  # its networks and ports may be what is changed
+        found += [
+            "%s:%d, published by container %s, no longer answers" % (pair[0], pair[1], name)
+            for pair in was["ports"]
+            if not answers(pair[0], pair[1])
+        ]
+        if lost := set(was["networks"]) - set((one.get("NetworkSettings") or {}).get("Networks") or {}):
+            found.append("container %s is no longer on %s" % (name, ", ".join(sorted(lost))))
+    return found
+
+
+def prove(engine: Engine, request: Document, before: Document, expected: list[Document], restarted: bool) -> list[str]:
+    """Wait until all is as it was and in effect as expected, twice a second apart after a restart.
+
+    Returns what is not so when the time is over.
+    """
+    deadline = time.monotonic() + float(request["proof"])
+    calm = 0
+    while True:
+        found = problems(engine, request, before, expected, restarted)
+        calm = 0 if found else calm + 1
+        if calm >= (2 if restarted else 1):
+            return []
+        if time.monotonic() > deadline:
+            return found
+        time.sleep(1.0 if calm else 0.3)
+
+
+def await_effect(engine: Engine, expected: list[Document], after: str) -> None:
+    """Wait until settings are in effect; raises GuardError where they are not within ten seconds."""
+    deadline = time.monotonic() + 10
+    while found := not_in_effect(engine, expected) if expected else []:
+        if time.monotonic() > deadline:
+            raise GuardError("after %s: %s" % (after, "; ".join(found)))
+        time.sleep(0.2)
