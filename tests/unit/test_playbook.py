@@ -17,7 +17,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from remediator.errors import InputError
-from remediator.kinds.text import join
+from remediator.edited import join
 from remediator.model import FileEdit, LiveUpdate
 from remediator.plan import playbook, saved
 from remediator.plan.model import Plan
