@@ -32,7 +32,8 @@ class Node:
     """A scalar, mapping, sequence or alias; `text[start:end]` is what stands for it, an anchor included.
 
     `line` counts from 1. A block collection's `end` is where its last entry ends. `items` are a sequence's
-    nodes, `pairs` a mapping's keys and values, `target` is what an alias stands for.
+    nodes, `pairs` a mapping's keys and values, `target` is what an alias stands for; scalars
+    inside [] or {} are `flow`, too.
     """
 
     kind: str
@@ -136,6 +137,7 @@ class _Builder:
         if kind == "scalar":
             style = event.style or ""
             node.value, node.style = event.value, "" if style == "?" else style
+            node.flow = any(one.flow for one in self._open)
         self._place(node)
         if kind in ("map", "seq"):
             node.flow = bool(event.flow_style)

@@ -242,7 +242,9 @@ class _Loading:
             directory = join(file.directory, own) if own else posixpath.dirname(paths[0])
             env = self._texts(file, given["env_file"].value, where) if "env_file" in given else []
             try:
-                some, _ = self.read(paths, directory, file.variables, inside, [join(file.directory, one) for one in env])
+                some, _ = self.read(
+                    paths, directory, file.variables, inside, [join(file.directory, one) for one in env]
+                )
             except _MissingError as error:
                 self.notes.append(f"{where}: includes {error.path}, which is not at hand: its services are not known")
                 continue
