@@ -20,6 +20,7 @@ _PLAIN: Final = re.compile(r"[A-Za-z0-9/._][A-Za-z0-9/._+=@-]*(?::[A-Za-z0-9/._+
 
 
 _BLOCK: Final = re.compile(r"[A-Za-z0-9/.$_~][A-Za-z0-9/._+=@$~{},-]*(?::[A-Za-z0-9/._+=@$~{},-]+)*")
+_SEXAGESIMAL: Final = re.compile(r"[0-9]+(?::[0-9]+)+")  # a number to older readers
 _AMBIGUOUS: Final = frozenset({"y", "n", "yes", "no", "on", "off"})  # booleans to older readers
 
 
@@ -57,7 +58,11 @@ def written(value: Any, quote: str = "", block: bool = False) -> str:
     if isinstance(value, str):
         text = str(value) if isinstance(value, Verbatim) else value.replace("$", "$$")
         bare = not quote and (_BLOCK if block else _PLAIN).fullmatch(text) and isinstance(nodes.scalar(text), str)
-        return text if bare and text.lower() not in _AMBIGUOUS else _quoted(text, quote or '"')
+        return (
+            text
+            if bare and text.lower() not in _AMBIGUOUS and not _SEXAGESIMAL.fullmatch(text)
+            else _quoted(text, quote or '"')
+        )
     if isinstance(value, dict):
         return "{" + ", ".join(f"{written(key)}: {written(one)}" for key, one in value.items()) + "}"
     return "[" + ", ".join(written(one, quote) for one in value) + "]"
@@ -125,7 +130,9 @@ def add_key(text: str, mapping: Node, key: str, value: Any, unit: str, dash: str
     if mapping.kind != "map" or not (mapping.pairs or mapping.flow):
         raise UneditableError("is no mapping of its own")
     if mapping.flow:
-        new = f"{written(key)}: {written(value)}"
+        quote = mapping.pairs[-1][0].style if mapping.pairs else ""
+        bare = isinstance(value, bool | int)
+        new = f"{written(key, quote)}: {written(value, '' if bare else quote)}"
         return [_flow_added(text, mapping, [pair[1] for pair in mapping.pairs], [p[0] for p in mapping.pairs], new)]
     indent = _column(text, mapping.pairs[0][0])
     last_key, last = mapping.pairs[-1]

@@ -14,11 +14,13 @@ from ..patch import get, put
 from . import edit, nodes, settings
 from .document import located, read
 from .edit import Replacement, UneditableError
-from .hits import KEYS, Keys
+from .hits import KEYS, Keys, hits
 from .places import Edits, Places
 from .project import Project, flat, reload
 
 _MAY_BE_UNKNOWN: Final = frozenset({"/Config/Healthcheck", "/Config/User"})  # a file's own wins over the image's
+
+_NETWORK: Final = "/HostConfig/NetworkMode"
 
 
 @dataclass(frozen=True)
@@ -58,18 +60,20 @@ def patch(project: Project, service: str, changes: Sequence[Change]) -> Patched:
 
 
 def _made(project: Project, service: str, change: Change) -> tuple[Project, dict[str, list[Replacement]]]:
-    """The project with a change made, and the edits. Raises UneditableError with the reasons of all attempts."""
+    """The project with a change made, and the edits. Raises UneditableError with the reason."""
     pointer = change.path
     if pointer not in KEYS:
         raise UneditableError(f"{pointer} has no place in a compose file")
     document, unknown = read(project, service)
     if pointer in unknown and pointer not in _MAY_BE_UNKNOWN:
         raise UneditableError(unknown[pointer])
-    current = settings.canonical(pointer, get(document, pointer))
+    current = _value(project, service, pointer, document)
     value = settings.wanted(pointer, current, change.before_value, change.after_value)
-    if same(current, settings.canonical(pointer, value)):
+    if pointer == _NETWORK and value == f"{project.name}_default":
+        value = ""
+    if same(settings.canonical(pointer, current), settings.canonical(pointer, value)):
         return project, {}
-    reasons: list[str] = []
+    reasons: list[str] = []  # the first is of the place where the value stands now
     for attempt in settings.attempts(Places(project, project.services[service]), pointer, value):
         try:
             edits = _by_file(attempt())
@@ -78,7 +82,7 @@ def _made(project: Project, service: str, change: Change) -> tuple[Project, dict
             return after, edits
         except (UneditableError, InputError) as error:
             reasons.append(str(error))
-    raise UneditableError("; ".join(dict.fromkeys(reasons)))
+    raise UneditableError(reasons[0] if reasons else "has no place in these files")
 
 
 def _by_file(edits: Edits) -> dict[str, list[Replacement]]:
@@ -111,12 +115,18 @@ def _prove(before: Project, after: Project, service: str, pointer: str, value: A
         if text != before.texts.get(path) and not same(*(_around(one, path) for one in (before, after))):
             raise UneditableError(f"{where}: other parts of {path} would change as well")
     (was, _), (now, unknown) = read(before, service), read(after, service)
-    if pointer in unknown or not same(
-        settings.canonical(pointer, get(now, pointer)), settings.canonical(pointer, value)
-    ):
+    made = settings.canonical(pointer, _value(after, service, pointer, now))
+    if pointer in unknown or not same(made, settings.canonical(pointer, value)):
         raise UneditableError(f"{where}: the value would not be the wanted one")
     if not same(put(was, pointer, None), put(now, pointer, None)):
         raise UneditableError(f"{where}: other settings of this service would change as well")
+
+
+def _value(project: Project, service: str, pointer: str, document: Any) -> Any:
+    """The value at a pointer; of the network mode only what the file sets, for the rest is the project's name."""
+    if pointer == _NETWORK and not hits(project.services[service], ("network_mode",)):
+        return ""
+    return get(document, pointer)
 
 
 def _around(project: Project, path: str) -> Any:

@@ -15,7 +15,7 @@ from . import edit, nodes
 from .edit import Replacement, UneditableError, Verbatim
 from .hits import Hit, Item, Keys, hits
 from .nodes import Entry, Node
-from .project import Layer, Project, Service
+from .project import Layer, Project, Service, within
 from .reader import Reader
 
 Edits = list[tuple[str, Replacement]]
@@ -57,14 +57,17 @@ class Places:
             layer = next((one for one in self.service.layers if not one.extended), None)
             return [lambda: self._own(layer, keys, value)]
         hit = found[-1]
-        attempts: list[Attempt] = [lambda: self._in_place(hit, value)]
-        if hit.layer.extended or any(one.merged or one.value.kind == "alias" for one in hit.chain):
-            attempts.append(lambda: self._own(self._above(hit.layer), keys, value))
-        return attempts
+        place: Attempt = lambda: self._in_place(hit, value)  # noqa: E731
+        own: Attempt = lambda: self._own(self._above(hit.layer), keys, value)  # noqa: E731
+        if hit.layer.extended:  # others may extend it, too
+            return [own, place]
+        return [place, own] if any(one.merged or one.value.kind == "alias" for one in hit.chain) else [place]
 
     def drop(self, keys: Keys, neutral: Any) -> list[Attempt]:
         """Take a key away wherever it is set, or else give it a value that stands for nothing."""
         found = hits(self.service, keys)
+        if not found:
+            raise UneditableError("is not set in these files")
         hit = found[-1]
         own: list[Attempt] = [lambda: self._in_place(hit, neutral)] if neutral is not None else []
         if neutral is not None:
@@ -110,21 +113,38 @@ class Places:
             gone = [one.node for one in removed if one.hit is hit or one.hit.entry.value.real is sequence]
             stays = [one for one in kept if one.hit.entry.value.real is sequence]
             new = list(added) if hit is target else []
-            if sequence.kind == "scalar" or (new and not stays):
-                values = [] if gone else [Verbatim(sequence.value)] if sequence.kind == "scalar" else []
-                if values + new:
-                    made += self._in_place(hit, [*values, *new])
-                elif gone:
-                    made += self._without(hit)
+            if sequence.kind == "scalar":
+                values = [] if gone else [Verbatim(sequence.value)]
+                made += self._in_place(hit, [*values, *new]) if values + new else self._without(hit)
                 continue
             if gone and not stays:
-                made += self._without(hit)
+                made += self._replaced(hit, gone, new)
+                continue
+            if new and not sequence.items:
+                made += self._in_place(hit, new)
                 continue
             if gone:
                 made += self._edits(hit.layer, edit.remove_items, sequence, gone)
             for value in new:
                 made += self._edits(hit.layer, edit.add_item, sequence, value)
         return made
+
+    def _replaced(self, hit: Hit, gone: list[Node], new: list[Any]) -> Edits:
+        """All items of a list taken out, and others in their place."""
+        if not new:
+            try:
+                return self._without(hit)
+            except UneditableError:
+                return self._in_place(hit, [])
+        if len(new) > len(gone):
+            return self._in_place(hit, new)
+        made = [
+            one
+            for node, value in zip(gone, new, strict=False)
+            for one in self._edits(hit.layer, edit.set_value, node, value)
+        ]
+        left = gone[len(new) :]
+        return made + (self._edits(hit.layer, edit.remove_items, hit.entry.value.real, left) if left else [])
 
     def _above(self, layer: Layer) -> Layer | None:
         """The service's own layer in which a value wins over one of the given layer."""
@@ -160,6 +180,8 @@ class Places:
     def _edits(self, layer: Layer, function: Callable[..., list[Replacement]], *given: Any) -> Edits:
         path = layer.file.path
         text = self.project.texts[path]
+        if path not in self.project.config_files and not within(self.project.directory, path):
+            raise UneditableError(f"{path}: lies outside of the project, and other projects may use it")
         if _TEMPLATE.fullmatch(path):
             raise UneditableError(f"{path}: is a template: change what it is made into, or the template by hand")
         for number, line in enumerate(text.splitlines()[:5], 1):

@@ -272,6 +272,14 @@ def join(directory: str, path: str) -> str:
     return posixpath.normpath(posixpath.join(directory, path))
 
 
+def within(directory: str, path: str) -> bool:
+    """Whether a path lies in a directory; both are absolute, or both start at the same place."""
+    directory, path = (posixpath.normpath(one) for one in (directory or ".", path))
+    if directory == ".":
+        return not path.startswith(("/", "../"))
+    return path.startswith(directory.rstrip("/") + "/")
+
+
 def flat(service: Service) -> dict[str, Any]:
     """A service as plain data, its layers merged as compose merges them; variables as they are written."""
     result: dict[str, Any] = {}

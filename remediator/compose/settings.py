@@ -18,29 +18,35 @@ _RESTART: Final = ("deploy", "restart_policy")
 
 def canonical(pointer: str, value: Any) -> Any:
     """A value of the document in the one spelling that is compared; lists are sorted."""
+    value = spelled(pointer, value)
+    if not isinstance(value, list) or pointer == "/Config/Healthcheck":
+        return value
+    unique = {repr(sorted(one.items()) if isinstance(one, dict) else one): one for one in value}
+    return [unique[key] for key in sorted(unique)]
+
+
+def spelled(pointer: str, value: Any) -> Any:
+    """A value of the document in one spelling."""
     if not isinstance(value, list):
         return value
     if pointer in ("/HostConfig/CapAdd", "/HostConfig/CapDrop"):
-        value = [values.capability(one) for one in value]
-    elif pointer == "/HostConfig/SecurityOpt":
-        value = project_container({"HostConfig": {"SecurityOpt": value}})["document"]["HostConfig"]["SecurityOpt"]
-    elif pointer == "/Config/Healthcheck":
-        return value[:1]
-    unique = {repr(sorted(one.items()) if isinstance(one, dict) else one): one for one in value}
-    return [unique[key] for key in sorted(unique)]
+        return [values.capability(one) for one in value]
+    if pointer == "/HostConfig/SecurityOpt":
+        return project_container({"HostConfig": {"SecurityOpt": value}})["document"]["HostConfig"]["SecurityOpt"]
+    return value[:1] if pointer == "/Config/Healthcheck" else value
 
 
 def wanted(pointer: str, current: Any, before: Any, after: Any) -> Any:
     """What the document should say: `after`, or for lists what is there now with the same items taken and added."""
     if pointer not in _LISTS or not all(isinstance(one, list) for one in (current, before, after)):
         return after
-    current, before, after = (canonical(pointer, one) for one in (current, before, after))
+    current, before, after = (spelled(pointer, one) for one in (current, before, after))
 
     def within(one: Any, some: list[Any]) -> bool:
         return any(same(one, other) for other in some)
 
     kept = [one for one in current if within(one, after) or not within(one, before)]
-    return canonical(pointer, kept + [one for one in after if not within(one, before) and not within(one, kept)])
+    return kept + [one for one in after if not within(one, before) and not within(one, kept)]
 
 
 def attempts(places: Places, pointer: str, value: Any) -> list[Attempt]:
@@ -115,16 +121,12 @@ def _list(pointer: str, write: Callable[[Any], Any] = lambda one: one) -> Writer
 
     def attempt(places: Places, value: Any) -> list[Attempt]:
         items = places.reader.items(pointer)
-        kept = [one for one in items if all(_in(spelled, value) for spelled in _spelled(pointer, one))]
-        there = [spelled for one in kept for spelled in _spelled(pointer, one)]
+        kept = [one for one in items if all(_in(each, value) for each in spelled(pointer, list(one.documents)))]
+        there = [each for one in kept for each in spelled(pointer, list(one.documents))]
         added = [write(one) for one in value if not _in(one, there)]
         return places.shorten(keys, [one for one in items if one not in kept], kept, added)
 
     return attempt
-
-
-def _spelled(pointer: str, item: Item) -> list[Any]:
-    return list(canonical(pointer, list(item.documents)))
 
 
 def _in(one: Any, some: Sequence[Any]) -> bool:
@@ -253,7 +255,7 @@ def _healthcheck(places: Places, value: Any) -> list[Attempt]:
 
 def _network_mode(places: Places, value: Any) -> list[Attempt]:
     keys = ("network_mode",)
-    if value in ("", f"{places.project.name}_default"):
+    if not value:
         return places.drop(keys, None)
     if value in ("none", "bridge", "host") or str(value).startswith(("service:", "container:")):
         return places.put(keys, value)
