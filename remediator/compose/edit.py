@@ -36,9 +36,14 @@ class UneditableError(Exception):
 
 def apply(text: str, replacements: Sequence[Replacement]) -> str:
     """The text with replacements made."""
-    for start, end, new in sorted(replacements, reverse=True):
+    for start, end, new in backwards(replacements):
         text = text[:start] + new + text[end:]
     return text
+
+
+def backwards(replacements: Sequence[Replacement]) -> list[Replacement]:
+    """Replacements from the last to the first, so that none moves another; two at one place keep their order."""
+    return sorted(replacements, key=lambda one: one[:2])[::-1]
 
 
 def newline(text: str) -> str:

@@ -9,7 +9,7 @@ from ..collect.containers import project_container
 from ..expect import same
 from . import values
 from .edit import UneditableError, Verbatim
-from .hits import KEYS, Item, Keys
+from .hits import KEYS, Item
 from .places import Attempt, Places, together
 
 _LIMITS: Final = ("deploy", "resources", "limits")
@@ -54,11 +54,6 @@ def attempts(places: Places, pointer: str, value: Any) -> list[Attempt]:
     if pointer not in _WRITERS:
         raise UneditableError(f"{pointer} has no place in a compose file")
     return _WRITERS[pointer](places, value)
-
-
-def touched(pointer: str) -> tuple[Keys, ...]:
-    """The keys of the service that a change at a pointer may touch."""
-    return KEYS[pointer]
 
 
 Writer = Callable[[Places, Any], list[Attempt]]
