@@ -76,7 +76,8 @@ def written(value: Any, quote: str = "", block: bool = False) -> str:
 def _quoted(text: str, quote: str) -> str:
     if quote == "'" and text.isprintable():
         return "'" + text.replace("'", "''") + "'"
-    return json.dumps(text, ensure_ascii=False)
+    quoted = json.dumps(text, ensure_ascii=False)
+    return "".join(one if one.isprintable() else f"\\U{ord(one):08x}" for one in quoted)
 
 
 def _line_start(text: str, at: int) -> int:
