@@ -14,9 +14,10 @@ from ..patch import get, put
 from . import edit, nodes, settings
 from .document import located, read
 from .edit import Replacement, UneditableError
+from .flat import flat
 from .hits import KEYS, Keys, hits
 from .places import Edits, Places
-from .project import Project, flat, reload
+from .project import Project, reload
 
 _MAY_BE_UNKNOWN: Final = frozenset({"/Config/Healthcheck", "/Config/User"})  # a file's own wins over the image's
 

@@ -66,7 +66,7 @@ def test_plan_prints_a_diff_that_patch_takes(tmp_path: Path) -> None:
     ("name", "told"),
     [
         ("link.yml", "link.yml: is a symbolic link"),
-        ("folder", "folder: is no regular file"),
+        ("folder", "folder: is a directory"),
         ("pipe", "pipe: is no regular file"),
         ("gone.yml", "gone.yml: there is no such file"),
         ("latin.yml", "latin.yml: not UTF-8"),

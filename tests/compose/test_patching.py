@@ -84,6 +84,34 @@ def test_two_changes_of_one_list_add_up() -> None:
     assert made.project.texts["c.yml"].endswith("    security_opt: [no-new-privileges:true]\n")
 
 
+def test_changes_of_a_live_container_find_their_place_in_the_file() -> None:
+    """The engine tells of volumes by their directory, and of some that the image brings."""
+    text = (
+        "services:\n  a:\n    image: x:1\n    volumes:\n      - data:/data\n      - /etc:/host/etc:shared\n"
+        "      - /run:/host/run\n    security_opt: ['no-new-privileges:false']\n    tmpfs: /run\n"
+    )
+    project = compose.load({"c.yml": text}, ["c.yml"], "/srv/shop", {})
+    kept = [
+        {"Type": "volume", "Source": f"/var/lib/docker/volumes/{one}/_data", "Destination": where, "RW": True,
+         "Propagation": "z"}
+        for one, where in (("shop_data", "/data"), ("0" * 64, "/var/cache"))
+    ]  # fmt: skip
+    etc = {"Type": "bind", "Source": "/etc", "Destination": "/host/etc", "RW": True, "Propagation": "shared"}
+    run = {"Type": "bind", "Source": "/run", "Destination": "/host/run", "RW": True, "Propagation": "rprivate"}
+    some = [
+        change("/Mounts", [*kept, etc, run], [*kept, {**etc, "RW": False, "Propagation": "rprivate"}]),
+        change("/HostConfig/SecurityOpt", [], ["no-new-privileges"]),
+        change("/HostConfig/Tmpfs", None, {"/tmp": ""}),
+    ]
+    made = compose.patch(project, "a", some)
+    assert not made.refused
+    assert made.project.texts["c.yml"] == (
+        "services:\n  a:\n    image: x:1\n    volumes:\n      - data:/data\n      - /etc:/host/etc:ro\n"
+        "    security_opt: ['no-new-privileges:true']\n    tmpfs: [/run, /tmp]\n"
+    )
+    assert not compose.patch(made.project, "a", some).texts
+
+
 def test_one_refusal_does_not_hold_the_others() -> None:
     """Each change stands for itself."""
     text = "services:\n  a:\n    image: x:${TAG:-1}\n    pid: host\n"
