@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import common
+from . import common, compose
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +18,7 @@ EXAMPLE = "remediator plan --fix unsafe --max-disruption restart -o plan.json --
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    common.host_arguments(parser)
+    compose.argument(common.host_arguments(parser))
     common.baseline_argument(parser)
     common.policy_arguments(parser)
     common.format_argument(parser)
@@ -63,6 +63,8 @@ def _recorded(arguments: argparse.Namespace) -> int:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.compose:
+        return compose.plan(arguments)
     if common.many_states(arguments):
         return _recorded(arguments)
     from ..baseline import load_baseline
