@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from ..model import Change, Disruption, HostState
+from ..model import Change, Disruption, Fact, FileEdit, HostState
 from ..patch import get, tokens
+from . import candidate
 from .model import Activation
 
 
@@ -22,7 +23,18 @@ def temporary(state: HostState) -> list[str]:
     return [one for one in running(state) if get(facts[one].document, "/HostConfig/AutoRemove") is True]
 
 
-def decide(state: HostState, changes: Iterable[Change]) -> Activation:
+def _units_changed(fact: Fact, files: Sequence[FileEdit]) -> bool:
+    """Whether systemd has to read docker.service anew: a file of it is edited, or younger than the daemon.
+
+    What was checked is what the files say, so that it has to be what is started.
+    """
+    known = fact.evidence["start"]
+    edited = {one.path for one in files}
+    started = fact.evidence.get("started", 0.0)
+    return any(path in edited or known["files"].get(path, {}).get("changed", 0) > started for path in known["units"])
+
+
+def decide(state: HostState, changes: Iterable[Change], files: Sequence[FileEdit] = ()) -> Activation:
     """What the daemon's changes need: nothing without a daemon, a reload, or one restart for all."""
     changes = list(changes)
     daemon = next(iter(state.facts["daemon"].items()), None)
@@ -35,11 +47,14 @@ def decide(state: HostState, changes: Iterable[Change]) -> Activation:
     docker = ("docker",) if not sockets or "/run/docker.sock" in sockets else ("docker", "-H", f"unix://{sockets[0]}")
     stale = fact.evidence.get("stale", False)
     pending = sorted(fact.document.keys() - keys) if stale is True else stale or []
-    to_live_restore = any(one.path == "/live-restore" and one.after_value is True for one in changes)
+    to_live_restore = candidate.reloads(fact, changes) and any(
+        one.path == "/live-restore" and one.after_value is True and not one.flag for one in changes
+    )
     live_restore = fact.evidence["live"].get("live-restore") is True
     # the bridge gets its options only at a start at which no container runs: live-restore would keep them
     bridge = "icc" in keys
     alive, lost = running(state), set(temporary(state))
+    systemd = state.about.get("init") == "systemd"
     return Activation(
         action="restart" if restart else "reload",
         config=config,
@@ -50,6 +65,8 @@ def decide(state: HostState, changes: Iterable[Change]) -> Activation:
         start=tuple(one for one in alive if one not in lost) if restart else (),
         started=fact.evidence.get("started", 0.0),
         pending=() if restart else tuple(pending),
-        systemd=state.about.get("init") == "systemd",
+        systemd=systemd,
         docker=docker,
+        reload_units=restart and systemd and _units_changed(fact, files),
+        validate=candidate.validate(state, changes)[0],
     )

@@ -40,7 +40,10 @@ class Activation(Model, frozen=True):
     containers that are stopped before it, so that the bridge's new options take effect; `start` those
     that run now and are started again where the restart leaves them stopped. `started` is when the
     daemon that the plan saw was started (seconds since the epoch); `pending` are the keys of daemon.json
-    that a mere reload leaves to the next restart.
+    that a mere reload leaves to the next restart. With `reload_units` systemd reads its units anew before the
+    restart. `validate` is an argument list that tries the new configuration with the engine's own program before
+    anything is activated: its last word, CANDIDATE, stands for the path of the new daemon.json; empty where the
+    engine cannot do that, or its command line is not known to the letter.
     """
 
     action: str = "none"
@@ -54,6 +57,8 @@ class Activation(Model, frozen=True):
     pending: tuple[str, ...] = ()
     systemd: bool = True
     docker: tuple[str, ...] = ("docker",)
+    reload_units: bool = False
+    validate: tuple[str, ...] = ()
 
 
 class Steps(Model, frozen=True):
