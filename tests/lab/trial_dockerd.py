@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 WORK = "/run/trial"
-TIME = 25  # seconds for a start
+TIME = 60  # seconds for a start
 
 
 def answers(path: str) -> bool:
