@@ -127,8 +127,9 @@ class HostState(Model, frozen=True):
 class Change(Model, frozen=True):
     """before -> after at one path of one resource; a missing side is said by the has_ flags.
 
-    `activation` marks a change of which the document already says the right thing while the engine
-    still does another: nothing is patched, the engine has to take it up.
+    `activation` marks a change of which the document needs no patch, and which the engine has to take up:
+    the document already says the right thing while the engine still does another; or a flag of the daemon's
+    command line owns the key, then `flag` says which one and where ("--icc in FILE:LINE"), and it is edited there.
     """
 
     kind: str
@@ -142,6 +143,7 @@ class Change(Model, frozen=True):
     had_before: bool = True
     has_after: bool = True
     activation: bool = False
+    flag: str = ""
     evidence: tuple[str, ...] = ()
     blocked: str = ""
 

@@ -42,6 +42,9 @@ BIN_DIRS = (
     "/usr/libexec/docker",
 )
 ENV_FILES = ("/etc/default/docker", "/etc/sysconfig/docker")
+INIT_SCRIPT = "/etc/init.d/docker"
+_OPTION_LINES = r"OPT|DOCKER|--"
+_SCRIPT_LINES = r"OPT|BASE=|other_args|/etc/(default|sysconfig)/"
 DEFAULT_CONFIG = "/etc/docker/daemon.json"
 
 _TYPES = {
@@ -378,6 +381,46 @@ def tokens(tree: Tree, argv: list[str], document: Any) -> dict[str, list[str]]:
     return found
 
 
+_PATH_KEYS = (
+    "seccomp-profile", "tlscacert", "tlscert", "tlskey", "init-path", "userland-proxy-path", "data-root", "exec-root",
+)  # fmt: skip
+
+
+def named(tree: Tree, argv: list[str], document: Any) -> dict[str, dict[str, Any]]:
+    """What stands where the daemon's options point: files by path, the user of userns-remap, the socket's group."""
+    given = document if isinstance(document, dict) else {}
+    runtimes = given.get("runtimes")
+    runtimes = runtimes.values() if isinstance(runtimes, dict) else ()
+    paths = [option(argv, key) or given.get(key) for key in _PATH_KEYS]
+    paths += [one.get("path") for one in runtimes if isinstance(one, dict)]
+    bridge, user, group = (option(argv, key) or given.get(key) for key in ("bridge", "userns-remap", "group"))
+    if isinstance(bridge, str) and re.match(r"[\w.-]{1,15}$", bridge) and tree.root == "/":
+        paths.append("/sys/class/net/" + bridge)
+    found: dict[str, dict[str, Any]] = {"paths": {}, "users": {}, "groups": {}}
+    for path in paths:
+        if isinstance(path, str) and path.startswith("/") and path.isprintable() and MASK not in path:
+            file = read_file(tree, path)
+            found["paths"][path] = file.get("target_type", file["type"])
+    if isinstance(user, str) and user.isprintable() and user:
+        name = user.split(":")[0]
+        ranges = [line.split(":")[0] for line in _text(tree, "/etc/subuid").splitlines()]
+        found["users"][name] = {"known": _known(tree, "/etc/passwd", name), "ranges": name.isdigit() or name in ranges}
+    if isinstance(group, str) and group.isprintable() and group:
+        found["groups"][group] = _known(tree, "/etc/group", group)
+    return found
+
+
+def _known(tree: Tree, path: str, name: str) -> bool:
+    """Whether a user or group is there, by name or number; on this host also those that are not in the file."""
+    lines = [line.split(":") for line in _text(tree, path).splitlines()]
+    if name.isdigit() or any(name in (fields[0], (fields + ["", ""])[2]) for fields in lines):
+        return True
+    try:
+        return tree.root == "/" and bool(pwd.getpwnam(name) if path == "/etc/passwd" else grp.getgrnam(name))
+    except (KeyError, ValueError):
+        return False
+
+
 def _distinct(tree: Tree, paths: list[str]) -> list[str]:
     kept: dict[str, str] = {}
     for path in paths:
@@ -484,14 +527,16 @@ def collect(request: dict[str, Any], engine: Any = None) -> dict[str, Any]:
         for name in ("docker.service", "docker.socket")
     }
     texts: dict[str, Any] = {}
-    for path in [one for some in units.values() for one in some] + [one for one in ENV_FILES if tree.exists(one)]:
-        texts[path] = read_file(
-            tree,
-            path,
-            text=True,
-            keep=None if path.endswith((".service", ".socket", ".conf")) else r"OPT|DOCKER",
-        )
-    argv = daemon["argv"] if daemon else _words("\n".join(str(one.get("text", "")) for one in texts.values()))
+    for path in [one for some in units.values() for one in some]:
+        texts[path] = read_file(tree, path, text=True)
+    written = "\n".join(str(one.get("text", "")) for one in texts.values())
+    own = [one for one in re.findall(r"^[ \t]*EnvironmentFile=-?(/\S+)", written, re.MULTILINE) if tree.exists(one)]
+    for path in [*(one for one in ENV_FILES if tree.exists(one)), *own]:
+        texts[path] = read_file(tree, path, text=True, keep=_OPTION_LINES)
+    if tree.exists(INIT_SCRIPT):
+        texts[INIT_SCRIPT] = read_file(tree, INIT_SCRIPT, text=True, keep=_SCRIPT_LINES)
+    options = [str(one.get("text", "")) for path, one in texts.items() if path != INIT_SCRIPT]
+    argv = daemon["argv"] if daemon else _words("\n".join(options))
     config = option(argv, "config-file") or DEFAULT_CONFIG
     config_evidence = read_file(tree, config, text=True)
     try:
@@ -512,6 +557,7 @@ def collect(request: dict[str, Any], engine: Any = None) -> dict[str, Any]:
         "paths": paths,
         "units": units,
         "daemon": daemon,
+        "named": named(tree, argv, document),
         "files": files,
         "data_root_mount": _partition(tree, paths["{daemon:data-root}"][0]),
         "docker_group": _group_members(tree, "docker"),

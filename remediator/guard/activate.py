@@ -93,7 +93,7 @@ def _take_up(run: Run, request: Document, engine: Engine) -> None:
                 raise GuardError("docker stop: " + told)
             run.note("stop", "did")
         run.note("restart", "will")
-        engine.restart(bool(activation.get("reload_units")))
+        engine.restart(activation["reload_units"])
         run.note("restart", "did")
         start(run, engine, activation["start"])
         return

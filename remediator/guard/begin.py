@@ -7,7 +7,7 @@ import json
 import os
 import time
 
-from .engine import Engine
+from .engine import Engine, call
 from .files import Document, GuardError, attributes, join, read_bytes, same_attributes, sha256, write_file
 from .look import look_at_file, what_to_do
 from .proof import point, portrait
@@ -82,6 +82,8 @@ def _open(store: Store, request: Document, own: str, looked: tuple[Document, Doc
         store.prune()
     write_file(run.file("todo.json"), json.dumps(todo).encode())
     _stage(run, request)
+    if todo["activate"] and known is None:
+        _try(run, request)
     arm(store, run, request)
     run.note("begin", "did" if known is None else "resumed")
     for one in seen["files"]:
@@ -138,3 +140,16 @@ def _stage(run: Run, request: Document) -> None:
         elif sha256(data) != one["after"]:
             raise GuardError(one["path"] + ": the new text is not the planned one")
         write_file(run.file("new", str(index)), data)
+
+
+def _try(run: Run, request: Document) -> None:
+    """Have the engine's own program look at the configuration to come, where it can; raises GuardError where it
+    refuses it."""
+    words = list(request["activation"]["validate"])
+    if not words:
+        return
+    config = request["activation"]["config"]
+    edited = [one["index"] for one in request["files"] if one["path"] == config]
+    code, out, err = call([*words[:-1], run.file("new", str(edited[0])) if edited else config], 30)
+    if code:
+        raise GuardError("the engine refuses the configuration, and nothing was changed: " + (err or out))

@@ -66,7 +66,7 @@ def must_activate(request: Document, files: list[Document]) -> bool:
     activation = request["activation"]
     if activation["action"] == "none":
         return False
-    watched = {activation["config"], *activation.get("files", [])}
+    watched = {activation["config"], *activation["sources"]}
     if any(one["path"] in watched and one["state"] == "before" for one in files):
         return True
     times = {}

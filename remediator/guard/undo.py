@@ -169,7 +169,7 @@ def _undo_daemon(run: Run, request: Document, engine: Engine, before: Document, 
     if answering and not anew:
         return
     if run.has("restart") or anew or not answering:
-        units = bool(request["activation"].get("reload_units"))
+        units = request["activation"]["reload_units"]
         for attempt in (1, 2):
             run.note("restart back", "will")
             try:

@@ -68,6 +68,7 @@ def state(evidence: dict[str, Any], name: str = "") -> HostState:
             "engine_error": found.get("error", ""),
             "recorded": found.get("recorded", False),
             "driver": info.get("Driver", ""),
+            "cgroup_driver": info.get("CgroupDriver", ""),
             "swarm": info.get("Swarm", {}).get("LocalNodeState", "inactive") not in ("inactive", "", None),
             "apparmor": "name=apparmor" in info.get("SecurityOptions", []),
             "selinux": "name=selinux" in info.get("SecurityOptions", []),

@@ -8,12 +8,13 @@ from typing import Any, Final
 import msgspec
 
 from ..baseline import Control
+from ..dockerd.options import RELOADABLE
 from ..edited import EditedText, file_edit
 from ..errors import InputError
 from ..expect import NO_FIX, project, same
 from ..model import ABSENT, Change, Disruption, Fact, Finding, Outcome, Step, Value
 from ..patch import get, tokens
-from . import flags, text
+from . import command, text
 from .compare import Scope, change, finding, show, unfixable
 
 RECORD: Final = "/var/lib/remediator/activation.json"
@@ -21,9 +22,6 @@ NEEDS: dict[str, Any] = {
     "read": [{"path": "{daemon:config-file}"}, {"path": RECORD}],
     "stat": ["/etc/docker"],
 }
-
-# moby: daemon/reload.go; of the keys that controls use
-RELOADABLE: Final = frozenset({"debug", "live-restore", "insecure-registries", "registry-mirrors", "labels"})
 
 
 def _security_option(info: dict[str, Any], name: str) -> bool:
@@ -79,49 +77,19 @@ def shown(key: str, value: Value) -> dict[str, Any] | None:
     return {"key": key, "from": source, "pointer": pointer, "value": spelled(value), "reload": key in RELOADABLE}
 
 
-def _start_words(units: list[str], files: Mapping[str, Any]) -> list[str]:
-    """The command line that the unit would start: the last ExecStart, with the words of the option files."""
-    line = ""
-    for path in units:
-        joined = str(files.get(path, {}).get("text", "")).replace("\\\n", " ")
-        for one in joined.splitlines():
-            if one.strip().startswith("ExecStart=") and one.partition("=")[2].strip():
-                line = one.partition("=")[2].strip()
-    options = {}
-    for path in ("/etc/default/docker", "/etc/sysconfig/docker"):
-        for one in str(files.get(path, {}).get("text", "")).splitlines():
-            name, equals, value = one.strip().partition("=")
-            if equals and not name.startswith("#"):
-                options[name.removeprefix("export ").strip()] = value.strip().strip("\"'")
-    words = []
-    for word in line.split():
-        words += options.get(word[1:].strip("{}"), "").split() if word.startswith("$") else [word]
-    return words
-
-
 def facts(evidence: dict[str, Any]) -> dict[str, Fact]:
     """The one daemon of a host: daemon.json as document; flags, live values and layout around it."""
     files, daemon, engine = evidence["files"], evidence["daemon"], evidence["engine"]
     path = evidence["paths"]["{daemon:config-file}"][0]
     file = files.get(path, {"type": "absent"})
-    units = evidence["units"]["docker.service"]
-    texts = {
-        one: str(files.get(one, {}).get("text", "")) for one in [*units, "/etc/default/docker", "/etc/sysconfig/docker"]
-    }
-    given = flags.parse(daemon["argv"] if daemon else _start_words(units, files))
-    if daemon and evidence["about"].get("init") == "systemd":  # a unit may have got flags since the start
-        given = {**flags.parse(_start_words(units, files)), **given}
     around: dict[str, Any] = {
-        "flags": {
-            key: {**one, "where": flags.locate(one["flag"], texts) or "the daemon's command line"}
-            for key, one in given.items()
-        },
+        **command.evidence(evidence),
         "file": {
             key: file[key] for key in ("type", "mode", "owner", "text", "sha256", "masked", "target") if key in file
         },
-        "sources": {one: files[one]["sha256"] for one in texts if "sha256" in files.get(one, {})},
         "live": {},
         "running": bool(daemon),
+        "named": evidence.get("named", {}),
     }
     if daemon:
         around.update(pid=daemon["pid"], started=round(daemon["started"], 2))
@@ -166,13 +134,39 @@ def configured(fact: Fact, key: str, default: Value = ABSENT) -> Value:
     return default if value is ABSENT else value
 
 
-def _blocked(fact: Fact, key: str) -> str:
-    flag = fact.evidence["flags"].get(key)
-    if flag is not None:
-        return f"{flag['flag']} in {flag['where']} sets this key: the daemon does not start with both"
+def _blocked(fact: Fact) -> str:
     if fact.evidence["file"]["type"] == "link":
         return f"daemon.json is a link to {fact.evidence['file'].get('target')}: change it there"
     return ""
+
+
+def _change(control: Control, resource: str, fact: Fact, desired: Value) -> Change:
+    """The change of daemon.json, or of the flag that owns the key, where that stands; a flag needs a restart."""
+    key = tokens(control.path)[0]
+    flag = fact.evidence["flags"].get(key)
+    restart = max(control.disruption, Disruption.RESTART, key=lambda one: one.rank)
+    if flag is None:
+        before = get(fact.document, control.path)
+        more = {"disruption": restart} if key in fact.evidence["awaits"] else {}
+        return change(control, resource, control.path, before, desired, blocked=_blocked(fact), **more)
+    told, blocked = f"{flag['flag']} in {flag['where']}", flag["held"]
+    if not blocked:
+        try:
+            command.edited_texts(fact.evidence["start"], {key: desired})
+        except InputError as error:
+            blocked = str(error)
+    return change(
+        control,
+        resource,
+        control.path,
+        flag["value"],
+        desired,
+        activation=True,
+        flag=told,
+        evidence=(f"the key is set by {told}, and changed there",),
+        blocked=blocked,
+        disruption=restart,
+    )
 
 
 def judge(control: Control, resource: str, fact: Fact, _scope: Scope) -> Finding:
@@ -186,16 +180,9 @@ def judge(control: Control, resource: str, fact: Fact, _scope: Scope) -> Finding
     settled = desired is not NO_FIX and same(desired, wanted)
     in_effect = live is ABSENT or same(project(control.expect, live), live)
     if settled and in_effect:
-        stale = fact.evidence.get("stale", False)
-        unseen = live is ABSENT and key in fact.document and (stale is True or (stale and key in stale))
-        if not unseen:
+        if live is not ABSENT or not (told := _unseen(fact, key)):
             return finding(control, resource, Outcome.PASS, _told(fact, key, wanted, live))
-        return _pending(
-            control,
-            resource,
-            wanted,
-            f"is {show(wanted)} in the file, which is younger than the running daemon",
-        )
+        return _pending(control, resource, wanted, f"is {show(wanted)} {told}")
     if settled and project(control.expect, live) is not NO_FIX:
         return _pending(
             control,
@@ -203,13 +190,21 @@ def judge(control: Control, resource: str, fact: Fact, _scope: Scope) -> Finding
             wanted,
             f"is {show(wanted)} in the configuration, while the engine does {show(live)}",
         )
-    before = get(fact.document, control.path)
     reason = _told(fact, key, wanted, live)
     if settled or desired is NO_FIX:
-        blocked = unfixable(control, resource, control.path, before)
+        blocked = unfixable(control, resource, control.path, get(fact.document, control.path))
         return finding(control, resource, Outcome.FAIL, reason, changes=(blocked,))
-    made = change(control, resource, control.path, before, desired, blocked=_blocked(fact, key))
-    return finding(control, resource, Outcome.FAIL, reason, changes=(made,))
+    return finding(control, resource, Outcome.FAIL, reason, changes=(_change(control, resource, fact, desired),))
+
+
+def _unseen(fact: Fact, key: str) -> str:
+    """Why the running daemon may do otherwise than is configured, where the engine does not show it."""
+    if key in fact.evidence["awaits"]:
+        return "for the next start, and the running daemon was started with another command line"
+    stale = fact.evidence.get("stale", False)
+    if key in fact.document and (stale is True or (stale and key in stale)):
+        return "in the file, which is younger than the running daemon"
+    return ""
 
 
 def _told(fact: Fact, key: str, wanted: Value, live: Value) -> str:
@@ -230,10 +225,14 @@ def _pending(control: Control, resource: str, value: Value, reason: str) -> Find
 
 
 def render(resource: str, fact: Fact, changes: Sequence[Change]) -> list[Step]:
-    """One edit of the file for all its changes; what has to be activated is the plan's business."""
+    """One edit of each file for all its changes: of daemon.json, and of those whose flags own a key.
+
+    What has to be activated is the plan's business. Raises InputError where a flag cannot be written anew.
+    """
     edited = EditedText(fact.evidence["file"].get("text", ""))
     for one in changes:
         if not one.activation:
             text.edit_json(edited, one.path, one.after_value)
-    edit = file_edit(resource, fact.evidence["file"], edited)
-    return [edit] if edit and edited.text else []
+    first = file_edit(resource, fact.evidence["file"], edited)
+    wanted = {tokens(one.path)[0]: one.after_value for one in changes if one.flag}
+    return [*([first] if first and edited.text else []), *command.edits(fact.evidence["start"], wanted)]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from ..kinds import daemon as daemons
-from ..model import Change, Disruption, HostState, Json
+from ..model import Change, Disruption, Fact, FileEdit, HostState, Json
 from ..patch import get, tokens
+from . import candidate
 from .model import Activation
 
 
@@ -23,10 +24,23 @@ def temporary(state: HostState) -> list[str]:
     return [one for one in running(state) if get(facts[one].document, "/HostConfig/AutoRemove") is True]
 
 
-def decide(state: HostState, changes: Iterable[Change], defaults: Mapping[str, Json]) -> Activation:
+def _units_changed(fact: Fact, files: Sequence[FileEdit]) -> bool:
+    """Whether systemd has to read docker.service anew: a file of it is edited, or younger than the daemon.
+
+    What was checked is what the files say, so that it has to be what is started.
+    """
+    known = fact.evidence["start"]
+    edited = {one.path for one in files}
+    started = fact.evidence.get("started", 0.0)
+    return any(path in edited or known["files"].get(path, {}).get("changed", 0) > started for path in known["units"])
+
+
+def decide(
+    state: HostState, changes: Iterable[Change], defaults: Mapping[str, Json], files: Sequence[FileEdit] = ()
+) -> Activation:
     """What the daemon's changes need: nothing without a daemon, a reload, or one restart for all.
 
-    `defaults` are the engine's values of keys that are not set, by path.
+    `defaults` are the engine's values of keys that are not set, by path; `files` what the plan edits.
     """
     changes = list(changes)
     daemon = next(iter(state.facts["daemon"].items()), None)
@@ -39,12 +53,15 @@ def decide(state: HostState, changes: Iterable[Change], defaults: Mapping[str, J
     docker = ("docker",) if not sockets or "/run/docker.sock" in sockets else ("docker", "-H", f"unix://{sockets[0]}")
     stale = fact.evidence.get("stale", False)
     pending = sorted(fact.document.keys() - keys) if stale is True else stale or []
-    to_live_restore = any(one.path == "/live-restore" and one.after_value is True for one in changes)
+    to_live_restore = candidate.reloads(fact, changes) and any(
+        one.path == "/live-restore" and one.after_value is True and not one.flag for one in changes
+    )
     live_restore = fact.evidence["live"].get("live-restore") is True
     # the bridge gets its options only at a start at which no container runs: live-restore would keep them
     bridge = "icc" in keys
     alive, lost = running(state), set(temporary(state))
     shown = (daemons.shown(tokens(one.path)[0], one.after_value) for one in changes)
+    systemd = state.about.get("init") == "systemd"
     return Activation(
         action="restart" if restart else "reload",
         config=config,
@@ -55,10 +72,13 @@ def decide(state: HostState, changes: Iterable[Change], defaults: Mapping[str, J
         start=tuple(one for one in alive if one not in lost) if restart else (),
         started=fact.evidence.get("started", 0.0),
         pending=() if restart else tuple(pending),
-        systemd=state.about.get("init") == "systemd",
+        systemd=systemd,
         docker=docker,
         expect=tuple(one for one in shown if one is not None),
         defaults={
             tokens(one.path)[0]: defaults[one.path] for one in changes if not one.had_before and one.path in defaults
         },
+        sources=tuple(one.path for one in files if one.path in fact.evidence["start"]["files"]),
+        reload_units=restart and systemd and _units_changed(fact, files),
+        validate=candidate.validate(state, changes)[0],
     )

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from ..kinds.compare import Scope
-from ..kinds.daemon import configured
-from ..kinds.flags import KEYS
-from ..model import Change, Disruption, Fact, Finding, HostState, Value
-from ..patch import get, tokens
-from . import activation
+from ..model import Change, Disruption, Finding, HostState
+from ..patch import get
+from . import activation, candidate
 from .activation import running
+from .candidate import key as _key
 from .model import Activation, Held
 
 _MEMORY = "/HostConfig/Memory"
-
-
-def _daemon(state: HostState) -> Fact:
-    return next(iter(state.facts["daemon"].values()), Fact({}, {"flags": {}, "live": {}}))
-
-
-def _key(change: Change) -> str:
-    return tokens(change.path)[0] if change.kind == "daemon" else ""
 
 
 def adjusted(found: Finding, state: HostState) -> Finding:
@@ -37,6 +28,16 @@ def adjusted(found: Finding, state: HostState) -> Finding:
     """
     if found.kind != "daemon":
         return found
+    fact = candidate.daemon(state)[1]
+    if not candidate.reloads(fact, found.changes):
+        told = "the running daemon was started with another command line, and reads no file beside it by a reload"
+        again = (
+            msgspec.structs.replace(one, disruption=Disruption.RESTART, evidence=(*one.evidence, told))
+            if one.disruption is Disruption.RELOAD
+            else one
+            for one in found.changes
+        )
+        found = msgspec.structs.replace(found, changes=tuple(again))
     temporary = activation.temporary(state)
     if temporary and any(_key(one) and one.disruption is Disruption.RESTART for one in found.changes):
         lost = f"a restart of the daemon removes these, which run with --rm: {', '.join(temporary)}"
@@ -48,7 +49,7 @@ def adjusted(found: Finding, state: HostState) -> Finding:
     if not any(_key(one) == "icc" for one in found.changes):
         return found
     alive = running(state)
-    if not alive or _daemon(state).evidence.get("live", {}).get("live-restore") is not True:
+    if not alive or fact.evidence["live"].get("live-restore") is not True:
         return found
     told = f"live-restore is on: takes effect only after these are stopped and started: {', '.join(alive)}"
     changes = tuple(
@@ -58,54 +59,19 @@ def adjusted(found: Finding, state: HostState) -> Finding:
     return msgspec.structs.replace(found, changes=changes)
 
 
-def _refused(fact: Fact) -> str:
-    """Why the daemon would neither start nor reload with daemon.json as it is, whatever is changed in it."""
-    for key in fact.document if isinstance(fact.document, dict) else ():
-        if flag := fact.evidence["flags"].get(key):
-            both = f"daemon.json and {flag['flag']} in {flag['where']} both set {key}"
-            return f"{both}: the daemon does not start with both"
-    if fact.evidence.get("stale", False) is False:
-        return ""  # it has started with these keys, or does not run
-    unknown = [key for key in fact.document if key not in KEYS]
-    told = f"daemon.json has keys that are no options of the daemon, which does not start: {', '.join(unknown)}"
-    return told if unknown else ""
-
-
-def _no_restart(fact: Fact, planned: dict[str, Value], state: HostState) -> str:
-    """Why the daemon, which a reload may still reach, would not start again; "" where it would."""
-    if configured(fact, "live-restore") is True and state.about.get("swarm"):
-        return "swarm mode is on and live-restore is true: the daemon does not start with both"
-    both = [planned.get(key, configured(fact, key, True)) for key in ("icc", "iptables")]
-    if both == [False, False] and "icc" not in planned:
-        return "daemon.json has icc and iptables false: the daemon does not start with both"
-    return ""
-
-
 def resolve(chosen: list[Finding], state: HostState, around: Scope) -> tuple[list[Finding], list[Held]]:
     """The findings whose changes go together, and those that are held since they would not."""
     held: list[Held] = []
     kept = list(chosen)
 
     def hold(match: str, reason: str) -> None:
-        for found in [one for one in kept if one.control == match or any(_key(c) == match for c in one.changes)]:
+        for found in [one for one in kept if one.control == match]:
             kept.remove(found)
             held.append(Held(found, reason))
 
-    fact = _daemon(state)
-    planned = {_key(one): one.after_value for found in kept for one in found.changes if _key(one)}
-    daemon = [found for found in kept if any(one.kind == "daemon" for one in found.changes)]
-    if daemon and (reason := _refused(fact)):
-        for found in daemon:
-            hold(found.control, reason)
-        planned = {}
-    if reason := _no_restart(fact, planned, state):
-        for found in [one for one in daemon if max(c.disruption.rank for c in one.changes) >= Disruption.RESTART.rank]:
-            hold(found.control, reason)
-    if planned.get("live-restore") is True and state.about.get("swarm"):
-        hold("live-restore", "swarm mode is on: the daemon does not start with live-restore")
-    iptables = planned.get("iptables", configured(fact, "iptables", True))
-    if planned.get("icc") is False and iptables is False:
-        hold("icc", "iptables is false: the daemon does not start with icc false as well")
+    for refused in candidate.hold(kept, state):
+        kept.remove(refused.finding)
+        held.append(refused)
     limits = [one for found in kept for one in found.changes if one.path == _MEMORY]
     if limits and (reason := _too_much_memory(limits, state, around)):
         hold(limits[0].control, reason)
@@ -132,14 +98,17 @@ def _too_much_memory(limits: Iterable[Change], state: HostState, around: Scope) 
     )
 
 
-def notes(chosen: Iterable[Finding], state: HostState, planned: Activation) -> tuple[str, ...]:
+def notes(chosen: Sequence[Finding], state: HostState, planned: Activation) -> tuple[str, ...]:
     """What a reader of the plan should know besides the single changes."""
-    told = []
+    changes = [one for found in chosen for one in found.changes]
+    told = candidate.notes(state, changes)
+    if planned.action == "restart" and (untried := candidate.validate(state, changes)[1]):
+        told.append(untried)
     if planned.stop:
         told.append(f"stopped and started around the restart, so that icc takes effect: {', '.join(planned.stop)}")
     if planned.action == "restart" and (temporary := activation.temporary(state)):
         told.append(f"removed by the restart, since they run with --rm: {', '.join(temporary)}")
-    live = _daemon(state).evidence.get("live", {}).get("live-restore") is True
+    live = candidate.daemon(state)[1].evidence["live"].get("live-restore") is True
     if planned.action == "restart" and not (live or planned.reload_first) and planned.start:
         told.append(f"the restart stops all containers, which are then started again: {', '.join(planned.start)}")
     limits = [one for found in chosen for one in found.changes if one.path == _MEMORY]

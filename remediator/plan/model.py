@@ -41,7 +41,12 @@ class Activation(Model, frozen=True):
     that run now and are started again where the restart leaves them stopped. `started` is when the
     daemon that the plan saw was started (seconds since the epoch); `pending` are the keys of daemon.json
     that a mere reload leaves to the next restart. `expect` is what the engine shows afterwards (see
-    kinds.daemon.shown), `defaults` the engine's values of keys that are added, for the way back.
+    kinds.daemon.shown), `defaults` the engine's values of keys that are added, for the way back;
+    `sources` are edited files of the daemon's command line.
+    With `reload_units` systemd reads its units anew before the restart. `validate` is an argument list that
+    tries the new configuration with the engine's own program before anything is activated: its last word,
+    CANDIDATE, stands for the path of the new daemon.json; empty where the engine cannot do that, or its command
+    line is not known to the letter.
     """
 
     action: str = "none"
@@ -57,6 +62,9 @@ class Activation(Model, frozen=True):
     docker: tuple[str, ...] = ("docker",)
     expect: tuple[dict[str, Any], ...] = ()
     defaults: dict[str, Any] = {}
+    sources: tuple[str, ...] = ()
+    reload_units: bool = False
+    validate: tuple[str, ...] = ()
 
 
 class Steps(Model, frozen=True):

@@ -37,7 +37,7 @@ TIME = "%Y-%m-%dT%H:%M:%SZ"
 def _hold(found: Finding, policy: Policy, state: HostState) -> str:
     """Why a finding's changes will not run under a policy; "" where they will."""
     for one in found.changes:
-        if one.activation and not state.about["live"]:
+        if one.activation and not one.flag and not state.about["live"]:
             return "a file tree: nothing runs here that could take it up"
         if one.blocked:
             return one.blocked
@@ -106,7 +106,8 @@ def _render(
     files: list[FileEdit] = []
     attributes: list[Attributes] = []
     updates: dict[str, LiveUpdate] = {}
-    failed = []
+    failed: list[tuple[str, str, str]] = []
+    rendered: dict[tuple[str, str], list[str]] = {}
     for (kind, resource), some in grouped.items():
         fact: Fact = state.facts[kind][resource]
         try:
@@ -118,18 +119,20 @@ def _render(
             match step:
                 case FileEdit():
                     files.append(step)
+                    rendered.setdefault((kind, resource), []).append(step.path)
                 case Attributes():
                     attributes.append(step)
                 case LiveUpdate():
                     key = digest(step.values)
                     known = updates.get(key)
                     updates[key] = LiveUpdate((*known.names, *step.names), step.values) if known else step
+    failed += _twice(rendered)
     load = any(kind == "audit_rule" for kind, _ in grouped)
     daemon = [one for (kind, _), some in grouped.items() if kind == "daemon" for one in some]
     defaults = {
         one.path: one.default for one in baseline.controls if one.kind == "daemon" and one.default is not msgspec.UNSET
     }
-    act = activation.decide(state, daemon, defaults)
+    act = activation.decide(state, daemon, defaults, files)
     edited = {one.path for one in files}
     unchanged = {path: sha for path, sha in _read_by_daemon(state).items() if path not in edited} if daemon else {}
     return Steps(tuple(files), tuple(attributes), load, tuple(updates.values()), act, unchanged), failed
@@ -142,8 +145,20 @@ def _read_by_daemon(state: HostState) -> dict[str, str]:
         file = fact.evidence["file"]
         if file["type"] in ("file", "absent"):
             found[path] = file.get("sha256", "")
-        found.update(fact.evidence["sources"])
+        sources = fact.evidence["start"]["files"].items()
+        found.update({one: source["sha256"] for one, source in sources if "sha256" in source})
     return found
+
+
+def _twice(rendered: dict[tuple[str, str], list[str]]) -> list[tuple[str, str, str]]:
+    """Those of other kinds that edit a file of the daemon's command line as well: one edit a file and plan."""
+    taken = {path for (kind, _), paths in rendered.items() if kind == "daemon" for path in paths}
+    return [
+        (kind, resource, f"this plan edits flags in {path} already: plan again after it is applied")
+        for (kind, resource), paths in rendered.items()
+        for path in paths
+        if kind != "daemon" and path in taken
+    ]
 
 
 def plan_host(state: HostState, baseline: Baseline, policy: Policy) -> HostPlan:
@@ -201,9 +216,12 @@ def _slim(held: Held) -> Held:
 
 
 def preimage(fact: Fact) -> str:
-    """The digest that binds a plan to what it was made for: the document, and the file's own bytes."""
-    file = fact.evidence.get("file", {})
-    return digest([fact.document, file.get("sha256", ""), file.get("type", "")])
+    """The digest that binds a plan to what it was made for: the document, the file's own bytes, and those of the
+    files that make the daemon's command line.
+    """
+    file, begun = fact.evidence.get("file", {}), fact.evidence.get("start", {})
+    line = {path: one.get("sha256", "") for path, one in begun.get("files", {}).items()}
+    return digest([fact.document, file.get("sha256", ""), file.get("type", ""), *([line] if line else [])])
 
 
 def make(

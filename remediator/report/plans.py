@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def _change(one: Change, out: Writer) -> None:
     before, after = value(one.before_value, one.path), value(one.after_value, one.path)
     told: tuple[tuple[str, str] | str, ...]
-    if one.activation:
+    if one.activation and not one.flag:
         sign, told = ("! ", "magenta"), ((after, "green"), " is configured, and taken up")
     elif one.after_value is ABSENT:
         sign, told = ("- ", "red"), ((before, "red"),)
@@ -130,7 +130,13 @@ def plan(document: Plan, out: Writer) -> None:
 def _signature(one: Change) -> tuple[str, str, str, str, str]:
     name = f"container {one.resource}" if one.kind == "container" else one.resource
     before, after = value(one.before_value, one.path), value(one.after_value, one.path)
-    return name, pointer(one.kind, one.path), before, "taken up" if one.activation else after, one.control
+    return (
+        name,
+        pointer(one.kind, one.path),
+        before,
+        "taken up" if one.activation and not one.flag else after,
+        one.control,
+    )
 
 
 def fleet_plan(document: Plan, out: Writer) -> None:

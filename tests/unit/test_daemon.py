@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from remediator.audit import audit
-from remediator.kinds import flags
+from remediator.dockerd import flags
 from remediator.model import Disruption, FileEdit, Finding, HostState, Outcome, Safety
 from remediator.plan.model import Policy
 from remediator.plan.plan import plan_host
-from tests.unit.host import CONFIG, UNIT, baseline, engine, evidence, file, state
+from tests.unit.host import CONFIG, baseline, engine, evidence, file, state
 
 RECORD = "/var/lib/remediator/activation.json"
 
@@ -55,31 +55,6 @@ def test_flags_come_before_the_file_and_the_file_before_the_default(
     found = judged(control, state(config, daemon={"argv": ["dockerd", *argv]}))
     assert outcome is found.outcome
     assert told in found.reason
-
-
-@pytest.mark.parametrize(
-    ("path", "text", "where"),
-    [
-        (UNIT, "[Service]\nExecStart=/usr/bin/dockerd -H fd:// --icc=true\n", f"{UNIT}:2"),
-        (UNIT, "[Service]\nExecStart=/usr/bin/dockerd -H fd:// \\\n  --icc\n", f"{UNIT}:3"),
-        (UNIT, "[Service]\n#ExecStart=x --icc\nExecStart=/usr/bin/dockerd --icc\n", f"{UNIT}:3"),
-        ("/etc/default/docker", '# DOCKER_OPTS="--icc"\nDOCKER_OPTS="--icc=true"\n', "/etc/default/docker:2"),
-        ("/etc/default/docker", "OTHER=1\n", "the daemon's command line"),
-    ],
-)
-def test_a_key_owned_by_a_flag_is_held_and_the_place_named(path: str, text: str, where: str) -> None:
-    """The file is not patched where the daemon would then not start; a person reads where to look."""
-    given = state("{}", daemon={"argv": ["dockerd", "--icc=true"]}, files={path: file(text)})
-    plan = plan_host(given, baseline("docker-icc"), Policy(Safety.UNSAFE, Disruption.RESTART))
-    assert plan.changes == ()
-    assert [f"--icc in {where} sets this key: the daemon does not start with both"] == [one.reason for one in plan.held]
-
-
-def test_flags_of_the_unit_count_where_no_daemon_runs() -> None:
-    """In a file tree the last ExecStart decides, with the options of its files in place of variables."""
-    unit = "[Service]\nExecStart=/usr/bin/dockerd --icc=true\nExecStart=\nExecStart=/usr/bin/dockerd $DOCKER_OPTS\n"
-    given = state("{}", files={UNIT: file(unit), "/etc/default/docker": file('DOCKER_OPTS="--icc=false"\n')})
-    assert Outcome.PASS is judged("docker-icc", given).outcome
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,10 @@ def emitted(tmp_path_factory: pytest.TempPathFactory) -> Emitted:
     for path, text in TEXTS.items():
         tree.write(path, text)
     tree.path(CONFIG).chmod(0o646)
-    tree.record(inspect(ATTACK, labels={"com.docker.compose.project": ATTACK}), info={"Driver": ATTACK})
+    tree.record(
+        inspect(ATTACK, labels={"com.docker.compose.project": ATTACK}),
+        info={"Driver": ATTACK, "ServerVersion": "99.0.0"},
+    )
     tree.write("/etc/systemd/system/docker.service.d/{{ 7 * 7 }}.conf", f"[Service]\nEnvironment=A_TOKEN={SECRET}\n")
     chosen = tree.folder / "baseline.yaml"
     controls = ["docker-icc", "env-content-trust", "audit-etc-docker", "file-daemon-config-mode", "container-memory"]
