@@ -47,7 +47,7 @@ def project_info(info: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _security(options: list[str]) -> list[str]:
+def security_options(options: list[str]) -> list[str]:
     spelled = []
     for one in options:
         name, _, value = one.replace(":", "=", 1).partition("=")
@@ -80,7 +80,7 @@ def project_container(inspect: dict[str, Any]) -> dict[str, Any]:
     )
     document: dict[str, Any] = {key: host.get(key) for key in _HOST_CONFIG}
     document.update({key: list(host.get(key) or []) for key in _HOST_LISTS})
-    document["SecurityOpt"] = _security(host.get("SecurityOpt") or [])
+    document["SecurityOpt"] = security_options(host.get("SecurityOpt") or [])
     document["Tmpfs"] = dict(host.get("Tmpfs") or {})
     health = config.get("Healthcheck") or {}
     return {
