@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from ..baseline import Baseline
+from ..edited import EditedText, file_edit
 from ..errors import InputError
 from ..expect import same
 from ..kinds import text
@@ -143,10 +144,10 @@ def _explicit(undo: HostPlan, state: HostState, baseline: Baseline) -> HostPlan 
         return None
     resource = dropped[0].resource
     file = state.facts["daemon"][resource].evidence["file"]
-    edited = text.EditedText(file.get("text", ""))
+    edited = EditedText(file.get("text", ""))
     for one in dropped:
         text.edit_json(edited, one.path, defaults[one.path])
-    edit = text.file_edit(resource, file, edited)
+    edit = file_edit(resource, file, edited)
     steps = Steps(files=(edit,) if edit else (), activation=undo.steps.activation)
     return msgspec.structs.replace(undo, steps=steps)
 

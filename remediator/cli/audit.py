@@ -5,20 +5,22 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from . import common
+from . import common, compose
 
 HELP = "say what is wrong with a host"
 EXAMPLE = "remediator audit --format json"
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    common.host_arguments(parser)
+    compose.argument(common.host_arguments(parser))
     common.baseline_argument(parser)
     common.format_argument(parser)
     parser.add_argument("--all", action="store_true", help="show every finding, also those that pass")
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.compose:
+        return compose.audit(arguments)
     from .. import audit
     from ..baseline import load_baseline
     from ..model import Outcome

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from ..plan.model import Policy
 
 
-def host_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which host: this one, a file tree, or a collected state."""
+def host_arguments(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
+    """Which host: this one, a file tree, or a collected state. The group that excludes one another is given back."""
     group = parser.add_argument_group("host selection (default: this host)")
     which = group.add_mutually_exclusive_group()
     which.add_argument(
@@ -41,6 +41,7 @@ def host_arguments(parser: argparse.ArgumentParser) -> None:
         default=10,
         help="how long the engine may take to answer (default: 10)",
     )
+    return which
 
 
 def baseline_argument(parser: argparse.ArgumentParser) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from . import common
+from . import common, compose
 
 HELP = "say what would be changed, and save it"
 EXAMPLE = "remediator plan --fix unsafe --max-disruption restart -o plan.json --emit project/"
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    common.host_arguments(parser)
+    compose.argument(common.host_arguments(parser))
     common.baseline_argument(parser)
     common.policy_arguments(parser)
     common.format_argument(parser)
@@ -44,6 +44,8 @@ def _recorded(arguments: argparse.Namespace) -> int:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.compose:
+        return compose.plan(arguments)
     if common.many_states(arguments):
         return _recorded(arguments)
     from ..baseline import load_baseline

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from ..baseline import Control
+from ..edited import EditedText, file_edit
 from ..expect import project, same
 from ..model import ABSENT, Change, Disruption, Fact, Finding, Outcome, Step
 from ..patch import escape, get, tokens
-from . import text
 from .compare import Scope, change, finding, show
 
 RULES: Final = "/etc/audit/rules.d/50-docker.rules"
@@ -124,7 +124,7 @@ def judge(control: Control, resource: str, fact: Fact, scope: Scope) -> Finding:
 def render(resource: str, fact: Fact, changes: Sequence[Change]) -> list[Step]:
     """One edit of the program's own file of rules: a line added or changed for each watch."""
     file = fact.evidence["file"]
-    edited = text.EditedText(file.get("text", ""))
+    edited = EditedText(file.get("text", ""))
     if not edited.text:
         edited.replace(0, 0, HEADER)
     for one in changes:
@@ -141,5 +141,5 @@ def render(resource: str, fact: Fact, changes: Sequence[Change]) -> list[Step]:
             edited.replace(len(edited.text), len(edited.text), lead + line)
     if all(one.activation for one in changes):
         return []
-    edit = text.file_edit(resource, file, edited, mode="0640")
+    edit = file_edit(resource, file, edited, mode="0640")
     return [edit] if edit else []

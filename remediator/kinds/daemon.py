@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from ..baseline import Control
+from ..edited import EditedText, file_edit
 from ..errors import InputError
 from ..expect import NO_FIX, project, same
 from ..model import ABSENT, Change, Disruption, Fact, Finding, Outcome, Step, Value
@@ -207,9 +208,9 @@ def _pending(control: Control, resource: str, value: Value, reason: str) -> Find
 
 def render(resource: str, fact: Fact, changes: Sequence[Change]) -> list[Step]:
     """One edit of the file for all its changes; what has to be activated is the plan's business."""
-    edited = text.EditedText(fact.evidence["file"].get("text", ""))
+    edited = EditedText(fact.evidence["file"].get("text", ""))
     for one in changes:
         if not one.activation:
             text.edit_json(edited, one.path, one.after_value)
-    edit = text.file_edit(resource, fact.evidence["file"], edited)
+    edit = file_edit(resource, fact.evidence["file"], edited)
     return [edit] if edit and edited.text else []

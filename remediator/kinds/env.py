@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from ..baseline import Control
+from ..edited import EditedText, file_edit
 from ..expect import project, same
 from ..model import ABSENT, Change, Fact, Finding, Outcome, Step
 from ..patch import get, tokens
@@ -88,8 +89,8 @@ def judge(control: Control, resource: str, fact: Fact, _scope: Scope) -> Finding
 
 def render(resource: str, fact: Fact, changes: Sequence[Change]) -> list[Step]:
     """One edit of the file: the variables set where they stand, or on a new line."""
-    edited = text.EditedText(fact.evidence["file"].get("text", ""))
+    edited = EditedText(fact.evidence["file"].get("text", ""))
     for one in changes:
         text.edit_variable(edited, tokens(one.path)[0], one.after_value, is_unit(resource))
-    edit = text.file_edit(resource, fact.evidence["file"], edited)
+    edit = file_edit(resource, fact.evidence["file"], edited)
     return [edit] if edit else []

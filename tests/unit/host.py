@@ -14,7 +14,7 @@ from typing import Any, Final
 from remediator import kinds
 from remediator.baseline import Baseline, BaselineFile, build, load_controls
 from remediator.collect import containers, local
-from remediator.kinds import text
+from remediator.edited import join
 from remediator.model import FileEdit, HostState
 
 CONFIG: Final = "/etc/docker/daemon.json"
@@ -129,7 +129,7 @@ def applied(given: Mapping[str, Any], edits: Iterable[FileEdit]) -> dict[str, An
     files = dict(given["files"])
     for edit in edits:
         was = files.get(edit.path, {})
-        new = text.join(list(edit.pieces), str(was.get("text", ""))) if edit.masked else edit.content
+        new = join(list(edit.pieces), str(was.get("text", ""))) if edit.masked else edit.content
         files[edit.path] = file(new)
     return {**given, "files": files}
 

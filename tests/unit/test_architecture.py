@@ -19,8 +19,8 @@ PACKAGE: Final = Path(remediator.__file__).parent
 MODULES: Final = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 # The rooms, in the order in which data flows back: each may import those after it, and itself.
 ROOMS: Final = (
-    "__main__", "cli", "report", "drift", "apply", "plan", "impact", "audit", "kinds", "collect", "runner", "baseline",
-    "patch", "expect", "log", "model", "errors", "__init__",
+    "__main__", "cli", "report", "drift", "apply", "plan", "impact", "compose_audit", "audit", "kinds", "compose",
+    "collect", "runner", "baseline", "patch", "edited", "expect", "log", "model", "errors", "__init__",
 )  # fmt: skip
 DOORS: Final = {
     "docker": "collect/local.py",

@@ -16,8 +16,8 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from remediator.edited import join
 from remediator.errors import InputError
-from remediator.kinds.text import join
 from remediator.model import FileEdit, LiveUpdate
 from remediator.plan import playbook, saved
 from remediator.plan.model import Plan

@@ -10,15 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from remediator.edited import EditedText, file_edit, invert, join
 from remediator.errors import InputError
 from remediator.expect import same
 from remediator.kinds.text import (
-    EditedText,
     edit_json,
     edit_variable,
-    file_edit,
-    invert,
-    join,
     parse_json,
     read_variable,
 )
