@@ -165,8 +165,11 @@ class Owner(Model, frozen=True):
     name: str = ""
     where: str = ""
 
-    def __str__(self) -> str:
-        return f"{self.kind} {self.name}" if self.name else "owner unknown"
+    @property
+    def label(self) -> str:
+        """The owner in few words: of a compose service its project, of which others are as well."""
+        name = self.name.rpartition("/")[0] if self.kind == "compose" else self.name
+        return f"{self.kind} {name}" if self.name else "owner unknown"
 
 
 class Finding(Model, frozen=True):

@@ -50,7 +50,11 @@ def masked_words(words: list[str]) -> list[str]:
 def healthcheck(test: list[str] | None) -> list[str]:
     """A health check's command, masked; [] where there is none, or NONE."""
     words = list(test or ["NONE"])
-    return [] if words[:1] == ["NONE"] else words[:1] + masked_words(" ".join(words[1:]).split(" "))
+    if words[:1] == ["NONE"]:
+        return []
+    if words[:1] == ["CMD-SHELL"]:
+        return words[:1] + [" ".join(masked_words(one.split(" "))) for one in words[1:]]
+    return words[:1] + masked_words(words[1:])
 
 
 def _words(value: Any) -> list[str]:
@@ -70,6 +74,10 @@ def project_run(inspect: dict[str, Any], image: dict[str, Any]) -> dict[str, Any
         if config.get(key) and config.get(key) != own.get(key):
             value = config[key]
             found[key] = masked_words(_words(value)) if key in ("Cmd", "Entrypoint") else value
+    if found.get("Entrypoint") and config.get("Cmd"):  # another entrypoint takes the image's command away
+        found["Cmd"] = masked_words(_words(config["Cmd"]))
+    if (config.get("Healthcheck") or {}) != (own.get("Healthcheck") or {}):
+        found["Healthcheck"] = healthcheck((config.get("Healthcheck") or {}).get("Test"))
     for key in _TEXTS:
         if config.get(key):
             found[key] = config[key]

@@ -9,9 +9,10 @@ from typing import Any, Final
 
 import msgspec
 
+from ..edited import EditedText, file_edit
 from ..errors import InputError
 from ..model import Change, FileEdit
-from . import docker_run, text
+from . import docker_run
 from .docker_run import Command, Edit
 
 _SAFE: Final = re.compile(r"[A-Za-z0-9_./:=,@+\[\]-]+")
@@ -238,10 +239,10 @@ def edit(
 def _in_place(line: Line, file: Mapping[str, Any], spots: Iterable[tuple[int, int, str]]) -> FileEdit:
     if not line.path.startswith("/etc/systemd/system/") or file["type"] != "file":
         raise InputError(f"{line.path}:{line.line}: holds values that do not leave the host, and is not yours to edit")
-    edited = text.EditedText(str(file["text"]))
+    edited = EditedText(str(file["text"]))
     for begin, end, new in spots:
         edited.replace(line.start + begin, line.start + end, new)
-    found = text.file_edit(line.path, file, edited)
+    found = file_edit(line.path, file, edited)
     if found is None:
         raise InputError(f"{line.path}:{line.line}: nothing in it would change")
     return found
@@ -260,7 +261,7 @@ def _drop_in(
         raise InputError(f"{path}: {file.get('error', 'is no plain file')}")
     content = str(file.get("text", ""))
     own = next(iter(_assignments(path, content)), None)
-    edited = text.EditedText(content)
+    edited = EditedText(content)
     if some[at].path == path:
         edited.replace(some[at].start, some[at].end, value)
     elif own is not None:
@@ -269,7 +270,7 @@ def _drop_in(
         values = [value if index == at else one.value for index, one in enumerate(some)]
         head = _HEAD.format(where=f"{some[at].path}:{some[at].line}")
         edited.replace(0, len(content), f"{head}[Service]\n{key}=\n" + "".join(f"{key}={one}\n" for one in values))
-    found = text.file_edit(path, file, edited)
+    found = file_edit(path, file, edited)
     if found is None:
         raise InputError(f"{path}: nothing in it would change")
     return msgspec.structs.replace(found, mode="0644")

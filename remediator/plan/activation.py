@@ -22,6 +22,12 @@ def temporary(state: HostState) -> list[str]:
     return [one for one in running(state) if get(facts[one].document, "/HostConfig/AutoRemove") is True]
 
 
+def docker(state: HostState) -> tuple[str, ...]:
+    """The words that begin a docker command on this host: its socket may be another than the default one."""
+    sockets = state.about["paths"].get("{socket}", [])
+    return ("docker",) if not sockets or "/run/docker.sock" in sockets else ("docker", "-H", f"unix://{sockets[0]}")
+
+
 def decide(state: HostState, changes: Iterable[Change]) -> Activation:
     """What the daemon's changes need: nothing without a daemon, a reload, or one restart for all."""
     changes = list(changes)
@@ -31,8 +37,6 @@ def decide(state: HostState, changes: Iterable[Change]) -> Activation:
     config, fact = daemon
     keys = {tokens(one.path)[0] for one in changes}
     restart = any(one.disruption >= Disruption.RESTART for one in changes)
-    sockets = state.about["paths"].get("{socket}", [])
-    docker = ("docker",) if not sockets or "/run/docker.sock" in sockets else ("docker", "-H", f"unix://{sockets[0]}")
     stale = fact.evidence.get("stale", False)
     pending = sorted(fact.document.keys() - keys) if stale is True else stale or []
     to_live_restore = any(one.path == "/live-restore" and one.after_value is True for one in changes)
@@ -51,5 +55,5 @@ def decide(state: HostState, changes: Iterable[Change]) -> Activation:
         started=fact.evidence.get("started", 0.0),
         pending=() if restart else tuple(pending),
         systemd=state.about.get("init") == "systemd",
-        docker=docker,
+        docker=docker(state),
     )

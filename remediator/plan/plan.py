@@ -27,7 +27,7 @@ from ..model import (
     Safety,
 )
 from ..patch import digest, operations, put
-from . import activation, conflicts
+from . import activation, conflicts, owners, proposals
 from .model import Held, HostPlan, Plan, Policy, Steps, Texts
 
 LIFETIME = timedelta(hours=24)
@@ -98,8 +98,8 @@ def _by_resource(changes: Iterable[Change]) -> dict[tuple[str, str], list[Change
     return grouped
 
 
-def _render(state: HostState, changes: Iterable[Change]) -> tuple[Steps, list[tuple[str, str, str]]]:
-    """The steps of the changes, and (kind, resource, reason) of those that cannot be rendered."""
+def _render(state: HostState, changes: list[Change]) -> tuple[Steps, list[tuple[str, str, str, str]], tuple[str, ...]]:
+    """The steps of the changes, (kind, resource, control or "", reason) of those that cannot be rendered, and notes."""
     grouped = _by_resource(changes)
     files: list[FileEdit] = []
     attributes: list[Attributes] = []
@@ -108,11 +108,11 @@ def _render(state: HostState, changes: Iterable[Change]) -> tuple[Steps, list[tu
     for (kind, resource), some in grouped.items():
         fact: Fact = state.facts[kind][resource]
         try:
-            steps = KINDS[kind].render(resource, fact, some)
+            rendered = KINDS[kind].render(resource, fact, some)
         except InputError as error:
-            failed.append((kind, resource, str(error)))
+            failed.append((kind, resource, "", str(error)))
             continue
-        for step in steps:
+        for step in rendered:
             match step:
                 case FileEdit():
                     files.append(step)
@@ -125,7 +125,17 @@ def _render(state: HostState, changes: Iterable[Change]) -> tuple[Steps, list[tu
     load = any(kind == "audit_rule" for kind, _ in grouped)
     daemon = [one for (kind, _), some in grouped.items() if kind == "daemon" for one in some]
     act = activation.decide(state, daemon)
-    return Steps(tuple(files), tuple(attributes), load, tuple(updates.values()), act), failed
+    routed = owners.route(state, changes)
+    failed += [("container", *one) for one in routed.refused]
+    steps = Steps(
+        files=(*files, *routed.files),
+        attributes=tuple(attributes),
+        load_audit_rules=load,
+        updates=tuple(updates.values()),
+        recreates=tuple(routed.recreates),
+        activation=act,
+    )
+    return steps, failed, tuple(routed.notes)
 
 
 def plan_host(state: HostState, baseline: Baseline, policy: Policy) -> HostPlan:
@@ -136,12 +146,16 @@ def plan_host(state: HostState, baseline: Baseline, policy: Policy) -> HostPlan:
     while True:
         composed, documents = _composed(chosen, state, baseline, around)
         changes = [one for found in composed for one in found.changes]
-        steps, failed = _render(state, changes)
+        steps, failed, told = _render(state, changes)
         if not failed:
             break
-        reasons = {(kind, resource): reason for kind, resource, reason in failed}
-        out = [one for one in chosen if (one.changes[0].kind, one.changes[0].resource) in reasons]
-        held += [Held(one, reasons[one.changes[0].kind, one.changes[0].resource]) for one in out]
+        reasons = {(kind, resource, control): reason for kind, resource, control, reason in failed}
+        out = []
+        for one in chosen:
+            kind, resource = one.changes[0].kind, one.changes[0].resource
+            if reason := reasons.get((kind, resource, "")) or reasons.get((kind, resource, one.control)):
+                out.append(one)
+                held.append(Held(one, reason))
         chosen = [one for one in chosen if one not in out]
     counts = tally(findings)
     counts.update(findings=len(findings), planned=len(composed), held=len(held))
@@ -170,9 +184,10 @@ def plan_host(state: HostState, baseline: Baseline, policy: Policy) -> HostPlan:
         ),
         patches=patches,
         steps=steps,
-        notes=conflicts.notes(composed, state, steps.activation),
+        notes=conflicts.notes(composed, state, steps.activation) + told,
         postimages={k: {r: digest(document) for r, document in some.items()} for k, some in documents.items()},
         manager=bool(state.about.get("manager")),
+        proposals=proposals.make(state, held),
     )
 
 
