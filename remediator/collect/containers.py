@@ -190,6 +190,10 @@ def gather(
     by_id = {one.get("Id", ""): one for one in images}
     for inspect in sorted(inspects, key=lambda one: str(one.get("Name", ""))):
         one = project_container(inspect)
+        host = one["document"]["HostConfig"]
+        if host["Privileged"] or "host" in (host["PidMode"], host["IpcMode"]):
+            # moby: daemon/create.go, generateSecurityOpt: for these the engine adds it by itself
+            host["SecurityOpt"] = [option for option in host["SecurityOpt"] if option != "label=disable"]
         image = by_id.get(inspect.get("Image", ""))
         if one["state"]["Running"] and one["state"]["Pid"]:
             one["live"] = live(one["state"]["Pid"])

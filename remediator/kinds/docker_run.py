@@ -151,14 +151,14 @@ def _set(command: Command, start: int, name: str, value: str) -> list[Edit]:
     return [*_taken(there), Edit(start, start - 1, (f"--{name}={value}",))]
 
 
-def _list(command: Command, start: int, name: str, wanted: Sequence[str], spell: Callable[[str], str]) -> list[Edit]:
-    """The edits that leave those values of a list option that are wanted, and add the missing ones."""
+def _list(command: Command, start: int, name: str, change: Change, spell: Callable[[str], str]) -> list[Edit]:
+    """The edits that take values of a list option away and add others, behind those that are there."""
     there = _named(command, name)
-    goals = [spell(one) for one in wanted]
-    edits = _taken([one for one in there if spell(one.value) not in goals])
-    known = {spell(one.value) for one in there}
-    missing = [f"--{name}={one}" for one, goal in zip(wanted, goals, strict=True) if goal not in known]
-    return [*edits, *([Edit(start, start - 1, tuple(missing))] if missing else [])]
+    before, after = ({spell(one): one for one in some} for some in (change.before, change.after))
+    gone = [one for one in there if spell(one.value) in before.keys() - after.keys()]
+    at = there[-1].last + 1 if there else start
+    new = tuple(f"--{name}={one}" for key, one in after.items() if key not in before)
+    return [*_taken(gone), *([Edit(at, at - 1, new)] if new else [])]
 
 
 def capability(name: str) -> str:
@@ -270,15 +270,12 @@ def edits(command: Command, start: int, change: Change) -> list[Edit]:
     if path in _EMPTY and after == []:
         return _taken(_named(command, _EMPTY[path]))
     if path in ("/HostConfig/CapAdd", "/HostConfig/CapDrop"):
-        return _list(command, start, "cap-add" if path.endswith("Add") else "cap-drop", after, capability)
+        return _list(command, start, "cap-add" if path.endswith("Add") else "cap-drop", change, capability)
     match path:
         case "/HostConfig/RestartPolicy":
             return _set(command, start, "restart", restart(after))
         case "/HostConfig/SecurityOpt":
-            own = [one for one in after if one != "seccomp=(profile)"]
-            kept = [one.value for one in _named(command, "security-opt") if one.value.startswith("seccomp=")]
-            kept = [one for one in kept if not one.endswith("=unconfined") and one not in own]
-            return _list(command, start, "security-opt", [*own, *kept], _security)
+            return _list(command, start, "security-opt", change, _security)
         case "/HostConfig/Tmpfs":
             new = [f"{where}:{how}" if how else where for where, how in after.items() if where not in change.before]
             return [Edit(start, start - 1, tuple(f"--tmpfs={one}" for one in new))]

@@ -182,20 +182,21 @@ def _quoted(word: str) -> str:
 def _edited(run: Run, value: str, changes: Iterable[Change]) -> tuple[str, list[tuple[int, int, str]]]:
     """A command line with the changes made, and the single replacements in it, the last one first."""
     replaced: dict[tuple[int, int], Edit] = {}
-    added: list[str] = []
+    added: dict[int, list[str]] = {}
     for change in changes:
         for edit in docker_run.edits(run.command, run.start, change):
             if edit.last < edit.first:
-                added += [one for one in edit.words if one not in added]
+                some = added.setdefault(edit.first, [])
+                some += [one for one in edit.words if one not in some]
             else:
                 replaced[edit.first, edit.last] = edit
     spots = []
     for (first, last), edit in replaced.items():
         begin = run.words[first].start if edit.words else run.words[first - 1].end
         spots.append((begin, run.words[last].end, " ".join(map(_quoted, edit.words))))
-    if added:
-        at = run.words[run.start - 1].end
-        spots.append((at, at, "".join(f" {_quoted(one)}" for one in added)))
+    for first, some in added.items():
+        at = run.words[first - 1].end
+        spots.append((at, at, "".join(f" {_quoted(one)}" for one in some)))
     spots.sort(reverse=True)
     for begin, end, new in spots:
         value = value[:begin] + new + value[end:]

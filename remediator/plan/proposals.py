@@ -60,6 +60,8 @@ def _script(name: str, fact: Fact, held: list[Held]) -> str:
                 document = put(document, change.path, change.after_value)
     run = fact.evidence["run"]
     told = _comments(document, run)
+    if document["Config"]["Healthcheck"] != fact.document["Config"]["Healthcheck"]:
+        run = {**run, "Healthcheck": document["Config"]["Healthcheck"]}
     words = [*_options(name, document, run), *_texts(run), *_storage(document, run)]
     words += [f"--env={one}" for one in run["Env"]]
     image, command = document["Config"]["Image"], [*run.get("Entrypoint", [])[1:], *run.get("Cmd", [])]
