@@ -35,23 +35,26 @@ def _hide(text: str) -> str:
 
 
 def _value(text: str) -> str:
-    """A value as it is where it is only aliases, else masked."""
+    """A value as it is where it is only aliases, else masked; of a comment the sign stays."""
+    if text.lstrip().startswith("#"):
+        start = text.index("#") + 1
+        return text[:start] + _hide(text[start:])
     return text if _ALIASES.fullmatch(text) else _hide(text)
 
 
 def _entry(line: str, aliases: set[str]) -> str:
     """One line of a block of variables: names stay, values go."""
     if line.lstrip().startswith("#"):
-        start = line.index("#") + 1
-        return line[:start] + _hide(line[start:])
+        return _value(line)
     item = _ITEM.match(line)
     if item and (item.group(4) or item.group(5).strip() in ("", item.group(2))):
         head, quote, name, equals, rest = item.groups()
         if not equals:
             return line
-        if quote and rest.rstrip().endswith(quote):
-            inner = rest.rstrip()[:-1]
-            return head + quote + name + equals + _hide(inner) + rest[len(inner) :]
+        closed = re.match(r"(.*)%s(\s*|\s+#.*)$" % quote, rest) if quote else None
+        if closed:
+            inner, after = closed.groups()
+            return head + quote + name + equals + _hide(inner) + quote + _value(after)
         return head + _hide(quote) + name + equals + _hide(rest)
     found = _ENTRY.match(line)
     if found:

@@ -64,7 +64,7 @@ def _pinned_image(fact: Fact, _scope: Scope) -> str:
     for one in fact.evidence.get("image", {}).get("digests", []):
         name, _, digest = one.partition("@")
         if name.removeprefix("docker.io/").removeprefix("library/") == wanted:
-            return f"{image}@{digest}"
+            return f"{image.partition('@')[0]}@{digest}"
     raise UnderivableError("its image has no digest from a registry: it was built here, or loaded")
 
 

@@ -14,7 +14,7 @@ from ..edited import EditedText, Piece, file_edit
 from ..errors import InputError
 from ..kinds import owner, swarm, unit
 from ..kinds.container import LIVE_PATHS
-from ..model import Change, Fact, FileEdit, HostState, Recreate
+from ..model import Change, Fact, FileEdit, Finding, HostState, Recreate
 from .activation import docker
 
 _MASKED: Final = "\u2022"  # what a variable of which only the name is known is filled in with
@@ -58,6 +58,30 @@ def merged(changes: Iterable[Change]) -> list[Change]:
 
 def _anew(changes: Iterable[Change]) -> bool:
     return any(one.path not in LIVE_PATHS for one in changes)
+
+
+def level(chosen: Iterable[Finding]) -> list[Finding]:
+    """The findings with one limit for all containers of a service: the largest of those derived of their use."""
+    chosen = list(chosen)
+    most: dict[tuple[str, str, str], int] = {}
+    for found in chosen:
+        for one in found.changes:
+            if (key := _shared(found, one)) is not None:
+                most[key] = max(one.after, most.get(key, one.after))
+
+    def leveled(found: Finding, one: Change) -> Change:
+        key = _shared(found, one)
+        return one if key is None else msgspec.structs.replace(one, after=most[key])
+
+    return [msgspec.structs.replace(one, changes=tuple(leveled(one, each) for each in one.changes)) for one in chosen]
+
+
+def _shared(found: Finding, change: Change) -> tuple[str, str, str] | None:
+    """What a number is the same for: a path of a service that may have several containers."""
+    who = found.owner
+    if who is None or who.kind not in ("compose", "swarm") or type(change.after) is not int:
+        return None
+    return who.kind, who.name, change.path
 
 
 def route(state: HostState, changes: Iterable[Change]) -> Routed:
@@ -235,9 +259,11 @@ def _swarm(
     for changes in some.values():
         for one in merged(changes):
             try:
-                options += [word for word in swarm.options([one]) if word.partition("=")[0] not in _names(options, one)]
+                new = swarm.options([one])
             except InputError as error:
                 routed.refuse([change for change in changes if change.path == one.path], str(error), live=False)
+                continue
+            options += [word for word in new if word not in options]
     if options:
         name = owner.of(facts[next(iter(some))]).name
         routed.recreates.append(
@@ -249,9 +275,3 @@ def _swarm(
                 undo=((*docker(state), "service", "rollback", "--detach=false", service),),
             )
         )
-
-
-def _names(options: Sequence[str], change: Change) -> set[str]:
-    """The options that tasks of the same service have given already; lists take more."""
-    lists = change.path in ("/HostConfig/CapAdd", "/HostConfig/Tmpfs")
-    return set() if lists else {one.partition("=")[0] for one in options}

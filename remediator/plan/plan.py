@@ -143,6 +143,7 @@ def plan_host(state: HostState, baseline: Baseline, policy: Policy) -> HostPlan:
     around = scope(state, baseline)
     findings = audit(state, baseline)
     chosen, held = select(state, findings, policy, around)
+    chosen = owners.level(chosen)
     while True:
         composed, documents = _composed(chosen, state, baseline, around)
         changes = [one for found in composed for one in found.changes]
