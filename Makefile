@@ -24,7 +24,7 @@ demo: $(VENV)/installed
 test: $(VENV)/installed-dev
 	@failed=; \
 	$(MAKE) --no-print-directory lint || failed="lint "; \
-	$(BIN)/python -m pytest -ra -n 2 --dist loadfile tests/unit tests/demo || failed="$${failed}unit "; \
+	$(BIN)/python -m pytest -ra -n 2 --dist loadfile tests/unit tests/compose tests/demo || failed="$${failed}unit "; \
 	$(BIN)/python -m pytest -ra tests/engine tests/lab || failed="$${failed}engine-and-lab"; \
 	if [ -n "$$failed" ]; then echo "Failed: $$failed"; exit 1; fi
 

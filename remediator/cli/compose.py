@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import stat
 import sys
@@ -31,15 +32,16 @@ def _text(path: str, named: bool) -> str | None:
     """The text of a regular file, or None where there is none. Raises InputError for what is not read."""
     from ..compose.nodes import MOST_CHARACTERS
 
+    most = 4 * MOST_CHARACTERS  # bytes
     try:
-        found = Path(path).lstat()
-        if stat.S_ISLNK(found.st_mode):
-            raise InputError(f"{path}: is a symbolic link", "name the file that it points to")
-        if not stat.S_ISREG(found.st_mode):
-            raise InputError(f"{path}: is no regular file")
-        if found.st_size > 4 * MOST_CHARACTERS:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise InputError(f"{path}: is no regular file")
+            data = file.read(most + 1)
+        if len(data) > most:
             raise InputError(f"{path}: larger than {MOST_CHARACTERS // 2**20} MiB")
-        return Path(path).read_bytes().decode()
+        return data.decode()
     except (FileNotFoundError, NotADirectoryError) as error:
         if named:
             raise InputError(f"{path}: there is no such file") from error
@@ -47,6 +49,8 @@ def _text(path: str, named: bool) -> str | None:
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8") from error
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise InputError(f"{path}: is a symbolic link", "name the file that it points to") from error
         raise InputError(f"{path}: {(error.strerror or str(error)).lower()}") from error
 
 

@@ -36,9 +36,14 @@ class UneditableError(Exception):
 
 def apply(text: str, replacements: Sequence[Replacement]) -> str:
     """The text with replacements made."""
-    for start, end, new in sorted(replacements, reverse=True):
+    for start, end, new in backwards(replacements):
         text = text[:start] + new + text[end:]
     return text
+
+
+def backwards(replacements: Sequence[Replacement]) -> list[Replacement]:
+    """Replacements from the last to the first, so that none moves another; two at one place keep their order."""
+    return sorted(replacements, key=lambda one: one[:2])[::-1]
 
 
 def newline(text: str) -> str:
@@ -71,7 +76,8 @@ def written(value: Any, quote: str = "", block: bool = False) -> str:
 def _quoted(text: str, quote: str) -> str:
     if quote == "'" and text.isprintable():
         return "'" + text.replace("'", "''") + "'"
-    return json.dumps(text, ensure_ascii=False)
+    quoted = json.dumps(text, ensure_ascii=False)
+    return "".join(one if one.isprintable() else f"\\U{ord(one):08x}" for one in quoted)
 
 
 def _line_start(text: str, at: int) -> int:

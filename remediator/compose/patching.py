@@ -14,9 +14,10 @@ from ..patch import get, put
 from . import edit, nodes, settings
 from .document import located, read
 from .edit import Replacement, UneditableError
+from .flat import flat
 from .hits import KEYS, Keys, hits
 from .places import Edits, Places
-from .project import Project, flat, reload
+from .project import Project, reload
 
 _MAY_BE_UNKNOWN: Final = frozenset({"/Config/Healthcheck", "/Config/User"})  # a file's own wins over the image's
 
@@ -43,52 +44,72 @@ def patch(project: Project, service: str, changes: Sequence[Change]) -> Patched:
     before = project.texts
     texts: dict[str, EditedText] = {}
     refused: list[tuple[Change, str]] = []
-    for change in changes:
-        if change.activation:
-            continue
+    live = [one for one in changes if not one.activation]
+    # All at once where that can be proved, else one by one: it takes time to read large files again.
+    batches = [live] if len({one.path for one in live}) == len(live) else [[one] for one in live]
+    while batches:
+        some = batches.pop(0)
         try:
-            project, edits = _made(project, service, change)
+            project, edits = _made(project, service, some)
         except UneditableError as error:
-            refused.append((change, str(error)))
+            if len(some) > 1:
+                batches = [[one] for one in some]
+            else:
+                refused.append((some[0], str(error)))
             continue
         for path, replacements in edits.items():
             edited = texts.setdefault(path, EditedText(before[path]))
-            for one in sorted(replacements, reverse=True):
+            for one in edit.backwards(replacements):
                 edited.replace(*one)
     changed = {path: one for path, one in texts.items() if one.text != before[path]}
     return Patched(project, changed, tuple(refused))
 
 
-def _made(project: Project, service: str, change: Change) -> tuple[Project, dict[str, list[Replacement]]]:
-    """The project with a change made, and the edits. Raises UneditableError with the reason."""
-    pointer = change.path
-    if pointer not in KEYS:
-        raise UneditableError(f"{pointer} has no place in a compose file")
-    document, unknown = read(project, service)
-    if pointer in unknown and pointer not in _MAY_BE_UNKNOWN:
-        raise UneditableError(unknown[pointer])
-    current = _value(project, service, pointer, document)
-    value = settings.wanted(pointer, current, change.before_value, change.after_value)
-    if pointer == _NETWORK and value == f"{project.name}_default":
-        value = ""
-    if same(settings.canonical(pointer, current), settings.canonical(pointer, value)):
+def _made(project: Project, service: str, changes: Sequence[Change]) -> tuple[Project, dict[str, list[Replacement]]]:
+    """The project with changes made, and the edits. Raises UneditableError with the reason.
+
+    One change is tried in all ways that there are, several together in the likeliest only.
+    """
+    wanted = _wanted(project, service, changes)
+    if not wanted:
         return project, {}
+    places = Places(project, project.services[service])
+    ways = [settings.attempts(places, pointer, value) for pointer, value in wanted.items()]
     reasons: list[str] = []  # the first is of the place where the value stands now
-    for attempt in settings.attempts(Places(project, project.services[service]), pointer, value):
+    for way in ways[0] if len(ways) == 1 else [lambda: [one for each in ways for one in each[0]()]]:
         try:
-            edits = _by_file(attempt())
+            edits = _by_file(way())
             after = reload(project, {path: edit.apply(project.texts[path], some) for path, some in edits.items()})
-            _prove(project, after, service, pointer, value)
+            _prove(project, after, service, wanted)
             return after, edits
         except (UneditableError, InputError) as error:
             reasons.append(str(error))
     raise UneditableError(reasons[0] if reasons else "has no place in these files")
 
 
+def _wanted(project: Project, service: str, changes: Sequence[Change]) -> dict[str, Any]:
+    """The values that the document should have, without those that it has. Raises UneditableError for unknown ones."""
+    document, unknown = read(project, service)
+    found = {}
+    for change in changes:
+        pointer = change.path
+        if pointer not in KEYS:
+            raise UneditableError(f"{pointer} has no place in a compose file")
+        if pointer in unknown and pointer not in _MAY_BE_UNKNOWN:
+            raise UneditableError(unknown[pointer])
+        current = _value(project, service, pointer, document)
+        value = settings.wanted(pointer, current, change.before_value, change.after_value)
+        if pointer == _NETWORK and value == f"{project.name}_default":
+            value = ""
+        if not same(settings.canonical(pointer, current), settings.canonical(pointer, value)):
+            found[pointer] = value
+    return found
+
+
 def _by_file(edits: Edits) -> dict[str, list[Replacement]]:
     """Edits by file, one that two layers share made once, removals that meet made one."""
     found: dict[str, list[Replacement]] = {}
-    for path, one in sorted(set(edits)):
+    for path, one in sorted(dict.fromkeys(edits), key=lambda each: (each[0], each[1][:2])):
         some = found.setdefault(path, [])
         if some and one[0] < some[-1][1]:
             if one[2] or some[-1][2]:
@@ -99,14 +120,14 @@ def _by_file(edits: Edits) -> dict[str, list[Replacement]]:
     return found
 
 
-def _prove(before: Project, after: Project, service: str, pointer: str, value: Any) -> None:
-    """Raise UneditableError where the projects differ in more or other than the wanted value."""
-    file, line = located(before, service, pointer)
+def _prove(before: Project, after: Project, service: str, wanted: Mapping[str, Any]) -> None:
+    """Raise UneditableError where the projects differ in more or other than the wanted values, by pointer."""
+    file, line = located(before, service, next(iter(wanted)))
     where = f"{file}:{line}"
-    for name in before.services.keys() | after.services.keys():
+    keys = [one for pointer in wanted for one in KEYS[pointer]]
+    for name in sorted(before.services.keys() | after.services.keys()):
         old, new = (flat(one.services[name]) if name in one.services else {} for one in (before, after))
         if name == service:
-            keys = settings.touched(pointer)
             if not same(_without(old, keys), _without(new, keys)):
                 raise UneditableError(f"{where}: other settings of this service would change as well")
         elif not same(old, new):
@@ -115,10 +136,12 @@ def _prove(before: Project, after: Project, service: str, pointer: str, value: A
         if text != before.texts.get(path) and not same(*(_around(one, path) for one in (before, after))):
             raise UneditableError(f"{where}: other parts of {path} would change as well")
     (was, _), (now, unknown) = read(before, service), read(after, service)
-    made = settings.canonical(pointer, _value(after, service, pointer, now))
-    if pointer in unknown or not same(made, settings.canonical(pointer, value)):
-        raise UneditableError(f"{where}: the value would not be the wanted one")
-    if not same(put(was, pointer, None), put(now, pointer, None)):
+    for pointer, value in wanted.items():
+        made = settings.canonical(pointer, _value(after, service, pointer, now))
+        if pointer in unknown or not same(made, settings.canonical(pointer, value)):
+            raise UneditableError(f"{where}: the value would not be the wanted one")
+        was, now = put(was, pointer, None), put(now, pointer, None)
+    if not same(was, now):
         raise UneditableError(f"{where}: other settings of this service would change as well")
 
 

@@ -136,15 +136,15 @@ class Places:
                 return self._without(hit)
             except UneditableError:
                 return self._in_place(hit, [])
-        if len(new) > len(gone):
-            return self._in_place(hit, new)
-        made = [
-            one
-            for node, value in zip(gone, new, strict=False)
-            for one in self._edits(hit.layer, edit.set_value, node, value)
-        ]
-        left = gone[len(new) :]
-        return made + (self._edits(hit.layer, edit.remove_items, hit.entry.value.real, left) if left else [])
+        sequence = hit.entry.value.real
+        made: Edits = []
+        for node, value in zip(gone, new, strict=False):
+            made += self._edits(hit.layer, edit.set_value, node, value)
+        if gone[len(new) :]:
+            made += self._edits(hit.layer, edit.remove_items, sequence, gone[len(new) :])
+        for value in new[len(gone) :]:
+            made += self._edits(hit.layer, edit.add_item, sequence, value)
+        return made
 
     def _above(self, layer: Layer) -> Layer | None:
         """The service's own layer in which a value wins over one of the given layer."""

@@ -23,24 +23,24 @@ class Reader:
         self.project, self.service = project, service
         self.unknown: dict[str, str] = {}
 
-    def fill(self, layer: Layer, node: Node, pointer: str) -> Any:
-        """A node as plain data with variables filled in."""
+    def fill(self, layer: Layer, node: Node) -> Any:
+        """A node as plain data with variables filled in. Raises InputError for one that is not set."""
         real = node.real
         if real.kind == "map":
-            return {name: self.fill(layer, one.value, pointer) for name, one in nodes.entries(real).items()}
+            return {name: self.fill(layer, one.value) for name, one in nodes.entries(real).items()}
         if real.kind == "seq":
-            return [self.fill(layer, one, pointer) for one in real.items]
+            return [self.fill(layer, one) for one in real.items]
         if "$" not in real.value:
             return nodes.plain(real)
         used = Used()
         filled = interpolate(real.value, layer.file.variables, used)
         if used.missing:
-            self.unknown[pointer] = f"depends on the variable {used.missing[0]}, which is not set"
+            raise InputError(f"depends on the variable {used.missing[0]}, which is not set")
         return filled
 
     def _guarded(self, pointer: str, layer: Layer, node: Node, read: Callable[[Any], Any], default: Any) -> Any:
         try:
-            return read(self.fill(layer, node, pointer))
+            return read(self.fill(layer, node))
         except (InputError, TypeError, AttributeError, ValueError) as error:
             told = str(error) if isinstance(error, InputError) else "is not of the form that compose knows"
             self.unknown.setdefault(pointer, f"{layer.file.path}:{node.line}: {told}")
@@ -103,7 +103,10 @@ class Reader:
         pointer = "/HostConfig/RestartPolicy"
         given = self.mapping(pointer, ("deploy", "restart_policy"))
         if given:
-            read = {name: self.fill(hit.layer, entry.value, pointer) for name, (hit, entry) in given.items()}
+            read = {
+                name: self._guarded(pointer, hit.layer, entry.value, lambda one: one, None)
+                for name, (hit, entry) in given.items()
+            }
             try:
                 return values.deploy_restart(read)
             except InputError as error:
@@ -119,7 +122,7 @@ class Reader:
             return str(mode)
         named = []
         for hit in hits(self.service, ("networks",)):
-            given = self.fill(hit.layer, hit.entry.value, pointer)
+            given = self._guarded(pointer, hit.layer, hit.entry.value, lambda one: one, None)
             named += [str(one) for one in given] if isinstance(given, list | dict) else []
         return f"{self.project.name}_{sorted(named)[0] if named else 'default'}"
 

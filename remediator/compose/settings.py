@@ -9,7 +9,7 @@ from ..collect.containers import project_container
 from ..expect import same
 from . import values
 from .edit import UneditableError, Verbatim
-from .hits import KEYS, Item, Keys
+from .hits import KEYS, Item
 from .places import Attempt, Places, together
 
 _LIMITS: Final = ("deploy", "resources", "limits")
@@ -31,6 +31,8 @@ def spelled(pointer: str, value: Any) -> Any:
         return value
     if pointer in ("/HostConfig/CapAdd", "/HostConfig/CapDrop"):
         return [values.capability(one) for one in value]
+    if pointer == "/Mounts":  # where an engine keeps a named volume is not the file's to say
+        return [{**one, "Source": "", "Propagation": ""} if one.get("Type") == "volume" else one for one in value]
     if pointer == "/HostConfig/SecurityOpt":
         return project_container({"HostConfig": {"SecurityOpt": value}})["document"]["HostConfig"]["SecurityOpt"]
     return value[:1] if pointer == "/Config/Healthcheck" else value
@@ -38,7 +40,10 @@ def spelled(pointer: str, value: Any) -> Any:
 
 def wanted(pointer: str, current: Any, before: Any, after: Any) -> Any:
     """What the document should say: `after`, or for lists what is there now with the same items taken and added."""
-    if pointer not in _LISTS or not all(isinstance(one, list) for one in (current, before, after)):
+    if pointer == "/HostConfig/Tmpfs" and isinstance(after, dict):
+        gone = before.keys() - after.keys() if isinstance(before, dict) else set()
+        return {**{path: one for path, one in current.items() if path not in gone}, **after}
+    if pointer == "/Config/Healthcheck" or not all(isinstance(one, list) for one in (current, before, after)):
         return after
     current, before, after = (spelled(pointer, one) for one in (current, before, after))
 
@@ -54,11 +59,6 @@ def attempts(places: Places, pointer: str, value: Any) -> list[Attempt]:
     if pointer not in _WRITERS:
         raise UneditableError(f"{pointer} has no place in a compose file")
     return _WRITERS[pointer](places, value)
-
-
-def touched(pointer: str) -> tuple[Keys, ...]:
-    """The keys of the service that a change at a pointer may touch."""
-    return KEYS[pointer]
 
 
 Writer = Callable[[Places, Any], list[Attempt]]
@@ -121,8 +121,9 @@ def _list(pointer: str, write: Callable[[Any], Any] = lambda one: one) -> Writer
 
     def attempt(places: Places, value: Any) -> list[Attempt]:
         items = places.reader.items(pointer)
-        kept = [one for one in items if all(_in(each, value) for each in spelled(pointer, list(one.documents)))]
-        there = [each for one in kept for each in spelled(pointer, list(one.documents))]
+        said = [(one, spelled(pointer, list(one.documents))) for one in items]  # no-new-privileges:false says nothing
+        kept = [one for one, some in said if some and all(_in(each, value) for each in some)]
+        there = [each for _, some in said for each in some]
         added = [write(one) for one in value if not _in(one, there)]
         return places.shorten(keys, [one for one in items if one not in kept], kept, added)
 
@@ -167,6 +168,7 @@ def _mounts(places: Places, value: Any) -> list[Attempt]:
     new = {one["Destination"]: one for one in value}
     items = places.reader.items("/Mounts")
     by_target = {one["Destination"]: item for item in items for one in item.documents}
+    now = {one["Destination"]: one for item in items for one in spelled("/Mounts", list(item.documents))}
     if new.keys() - by_target.keys():
         raise UneditableError("a mount that is not in the file would have to be added by hand")
     gone = [item for item in items if any(one["Destination"] not in new for one in item.documents)]
@@ -174,8 +176,8 @@ def _mounts(places: Places, value: Any) -> list[Attempt]:
     if gone:
         parts.append(places.shorten(("volumes",), gone, [one for one in items if one not in gone], []))
     for target, item in by_target.items():
-        if target in new and not same(item.documents[0], new[target]):
-            parts.append(_mount(places, item, item.documents[0], new[target]))
+        if target in new and not same(now[target], new[target]):
+            parts.append(_mount(places, item, now[target], new[target]))
     return together(*parts)
 
 
@@ -288,6 +290,3 @@ _WRITERS: Final[Mapping[str, Writer]] = {
     "/Mounts": _mounts,
     "/PublishedPorts": _ports,
 }
-_LISTS: Final = frozenset(
-    {"/HostConfig/CapAdd", "/HostConfig/CapDrop", "/HostConfig/SecurityOpt", "/HostConfig/Devices"}
-)
