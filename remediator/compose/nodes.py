@@ -14,7 +14,7 @@ from typing import Any, Final
 from ..errors import InputError
 
 MOST_CHARACTERS: Final = 2**21  # of one file
-_MOST_NODES: Final = 200_000  # aliases counted as often as they are used
+_MOST_NODES: Final = 100_000  # aliases counted as often as they are used
 _DEPTH: Final = 60
 _MASK: Final = re.compile(r"\*{2,}")  # a masked secret is no alias
 _STANDARD: Final = "tag:yaml.org,2002:"
@@ -99,6 +99,7 @@ class _Builder:
         self._keys: list[Node | None] = []  # of each open mapping: the key that waits for its value
         self._anchors: dict[str, Node] = {}
         self._root: Node | None = None
+        self._count = 0
 
     def _refuse(self, line: int, what: str, hint: str = "") -> InputError:
         return InputError(f"{self._path}:{line}: {what}", hint)
@@ -120,6 +121,9 @@ class _Builder:
 
     def _add(self, event: Any, name: str, line: int) -> None:
         mark = event.start_mark
+        self._count += 1
+        if self._count > _MOST_NODES:
+            raise self._refuse(line, f"more than {_MOST_NODES} values")
         kind = {"ScalarEvent": "scalar", "AliasEvent": "alias", "MappingStartEvent": "map"}.get(name, "seq")
         node = Node(kind, mark.index + self._shift, event.end_mark.index + self._shift, line, mark.column)
         if kind == "alias":

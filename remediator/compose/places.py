@@ -69,10 +69,12 @@ class Places:
         if not found:
             raise UneditableError("is not set in these files")
         hit = found[-1]
-        own: list[Attempt] = [lambda: self._in_place(hit, neutral)] if neutral is not None else []
-        if neutral is not None:
-            own.append(lambda: self._own(self._above(hit.layer), keys, neutral))
-        return [lambda: [one for each in found for one in self._without(each)], *own]
+        gone: Attempt = lambda: [one for each in found for one in self._dropped(each)]  # noqa: E731
+        if neutral is None:
+            return [gone]
+        place: Attempt = lambda: self._in_place(hit, neutral)  # noqa: E731
+        own: Attempt = lambda: self._own(self._above(hit.layer), keys, neutral)  # noqa: E731
+        return [own, gone] if hit.layer.extended else [gone, place, own]
 
     def set_item(self, item: Item, value: Any) -> list[Attempt]:
         """Put another value in the place of one item of a list."""
@@ -99,7 +101,8 @@ class Places:
             return self.put(keys, list(added))
         attempts: list[Attempt] = [lambda: self._shortened(found, removed, kept, added)]
         values = [Verbatim(one.node.real.value) for one in kept if one.node.real.kind == "scalar"]
-        if len(found) == 1 and not found[0].layer.extended and len(values) == len(kept):
+        foreign = any(one.merged or one.value.kind == "alias" for one in found[0].chain)
+        if len(found) == 1 and foreign and not found[0].layer.extended and len(values) == len(kept):
             attempts.append(lambda: self._own(found[0].layer, keys, [*values, *added]))
         return attempts
 
@@ -157,6 +160,13 @@ class Places:
             raise UneditableError(_comes_from(hit.layer, node))
         return self._edits(hit.layer, edit.set_value, node, value)
 
+    def _dropped(self, hit: Hit) -> Edits:
+        """The key removed, unless a variable decides on it."""
+        node = hit.entry.value
+        if node.real.kind == "scalar" and _variables(node):
+            raise UneditableError(_comes_from(hit.layer, node))
+        return self._without(hit)
+
     def _without(self, hit: Hit) -> Edits:
         """The key removed; where it is alone, the key that holds it."""
         chain = list(hit.chain)
@@ -174,6 +184,8 @@ class Places:
             raise UneditableError(f"{layer.file.path}:{layer.line}: the whole service is an alias of another part")
         mapping, rest = _descend(layer.node, keys)
         if (pair := nodes.own_pair(mapping, rest[0])) and (nodes.is_null(pair[1]) or len(rest) == 1):
+            if _variables(pair[1]):
+                raise UneditableError(_comes_from(layer, pair[1]))
             return self._edits(layer, edit.set_value, pair[1], _nested(rest[1:], value))
         return self._edits(layer, edit.add_key, mapping, rest[0], _nested(rest[1:], value), *self._style(layer))
 

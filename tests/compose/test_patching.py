@@ -30,10 +30,10 @@ def test_a_file_of_two_thousand_lines_is_patched_in_its_lines() -> None:
     text = large(220)
     assert text.count("\n") > 1980
     project = compose.load({"c.yml": text}, ["c.yml"], ".", {})
-    started = time.monotonic()
+    started = time.process_time()
     wanted = {FLAG: False, "/HostConfig/ReadonlyRootfs": True}
     made = compose.patch(project, "s117", changes(project, "s117", wanted))
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
     new = made.project.texts["c.yml"]
     old_lines, new_lines = text.split("\n"), new.split("\n")
     at = old_lines.index("    privileged: true", old_lines.index("  s117:"))

@@ -82,7 +82,7 @@ def laughs(kind: str) -> str:
         ("a: " + "{a: " * 50_000, "collections inside one another"),
         ("".join(f"{' ' * one}a:\n" for one in range(1500)), "collections inside one another"),
         (HEAD + "    x: " + "a" * 50_000_000, "larger than 2 MiB"),
-        (HEAD + "    x: [" + "1, " * 400_000 + "]\n", "more than 200000 values"),
+        (HEAD + "    x: [" + "1, " * 400_000 + "]\n", "more than 100000 values"),
         ("services:\n  a:\n    image: '" + "${A:-" * 30_000 + "}" * 30_000 + "'\n", ""),
         ("services:\n" + "".join(f"  s{one}: {{extends: s{one + 1}}}\n" for one in range(3000)), "extend one another"),
     ],
@@ -90,7 +90,7 @@ def laughs(kind: str) -> str:
 )
 def test_hostile_files_are_refused_quickly(text: str, told: str) -> None:
     """Nothing that a file can hold keeps the program busy."""
-    started = time.monotonic()
+    started = time.process_time()
     try:
         project = load(text)
         _, unknown = compose.document(project, "a")
@@ -99,7 +99,7 @@ def test_hostile_files_are_refused_quickly(text: str, told: str) -> None:
     except InputError as error:
         assert told
         assert told in str(error)
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_the_end_of_line_and_a_mark_at_the_start_are_no_part_of_values() -> None:
