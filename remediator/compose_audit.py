@@ -56,7 +56,14 @@ def findings(project: Project, baseline: Baseline, today: str) -> list[Finding]:
 
 
 def _fact(project: Project, service: str, document: Any) -> Fact:
-    return Fact(document, {"state": {"Labels": {}}, "live": {}}, project.services[service].unknown)
+    file, line = compose.located(project, service, "")
+    around = {
+        "state": {"Labels": {}},
+        "live": {},
+        "owner": {"kind": "compose", "name": f"{project.name}/{service}", "where": f"{file}:{line}"},
+        "source": {"project": project.name, "command": ["docker", "compose"]},
+    }
+    return Fact(document, around, project.services[service].unknown)
 
 
 def _told(project: Project, service: str, found: Finding, control: Control, unknown: Mapping[str, str]) -> Finding:

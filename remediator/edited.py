@@ -9,12 +9,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from itertools import groupby
-from typing import Any
+from typing import Any, Final
 
 from .errors import InputError
 from .model import FileEdit
 
 Piece = list[int] | str
+
+_MASKS: Final = frozenset("*\u2022")  # collect/probe.py and collect/masks.py
 
 
 class EditedText:
@@ -78,6 +80,6 @@ def file_edit(path: str, file: Mapping[str, Any], edited: EditedText, mode: str 
         after = hashlib.sha256(edited.text.encode()).hexdigest()
         return FileEdit(path, before, after, content=edited.text, mode=mode)
     pieces = edited.pieces()
-    if any(isinstance(one, str) and "*" in one for one in pieces):  # a mask may be one character
+    if any(isinstance(one, str) and set(one) & _MASKS for one in pieces):  # a mask may be one character
         raise InputError(f"{path}: the new value would hold a secret that does not leave the host")
     return FileEdit(path, before, "", pieces=tuple(pieces), inverse=tuple(invert(pieces, original)), masked=True)

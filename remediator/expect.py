@@ -131,8 +131,21 @@ def _not_empty(_: Any, actual: Value) -> Value:
     return actual if actual else NO_FIX
 
 
-def _matches(pattern: Any, actual: Value) -> Value:
-    return actual if isinstance(actual, str) and re.fullmatch(pattern, actual) else NO_FIX
+def _items_set_if(spec: Any, actual: Value) -> Value:
+    if not isinstance(actual, list):
+        return actual
+    wanted = [
+        {**item, **{key: one["to"] for key, one in spec.items() if key in item and _within(item[key], one["unset"])}}
+        if isinstance(item, dict)
+        else item
+        for item in actual
+    ]
+    return actual if same(wanted, actual) else wanted
+
+
+def _matches(spec: Any, actual: Value) -> Value:
+    pattern, to = (spec, NO_FIX) if isinstance(spec, str) else (spec["pattern"], spec["to"])
+    return actual if isinstance(actual, str) and re.fullmatch(pattern, actual) else to
 
 
 def _enabled(wanted: Any, actual: Value) -> Value:
@@ -165,6 +178,7 @@ OPERATORS: Final[Mapping[str, Operator]] = {
     "mode": _mode,
     "absent": _absent,
     "set_if": _set_if,
+    "items_set_if": _items_set_if,
     "none_of": _none_of,
     "lacks_any": _lacks_any,
     "lacks_item": _lacks_item,
@@ -179,6 +193,15 @@ OPERATORS: Final[Mapping[str, Operator]] = {
 
 def _number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _replaces(arg: Any) -> bool:
+    return (
+        isinstance(arg, dict)
+        and arg.keys() == {"unset", "to"}
+        and isinstance(arg["unset"], list)
+        and not _within(arg["to"], arg["unset"])
+    )
 
 
 def _pattern(value: str) -> bool:
@@ -197,12 +220,8 @@ _SHAPES: Final[Mapping[str, Callable[[Any], bool]]] = {
     "only": lambda arg: isinstance(arg, list),
     "mode": lambda arg: isinstance(arg, str) and bool(_OCTAL.fullmatch(arg)),
     "absent": lambda arg: arg is True,
-    "set_if": lambda arg: (
-        isinstance(arg, dict)
-        and arg.keys() == {"unset", "to"}
-        and isinstance(arg["unset"], list)
-        and not _within(arg["to"], arg["unset"])
-    ),
+    "set_if": lambda arg: _replaces(arg),
+    "items_set_if": lambda arg: isinstance(arg, dict) and all(map(_replaces, arg.values())),
     "none_of": lambda arg: isinstance(arg, list),
     "lacks_any": lambda arg: isinstance(arg, list),
     "lacks_item": lambda arg: (
@@ -214,7 +233,16 @@ _SHAPES: Final[Mapping[str, Callable[[Any], bool]]] = {
     ),
     "empty": lambda arg: arg is True,
     "not_empty": lambda arg: arg is True,
-    "matches": lambda arg: isinstance(arg, str) and _pattern(arg),
+    "matches": lambda arg: (
+        (isinstance(arg, str) and _pattern(arg))
+        or (
+            isinstance(arg, dict)
+            and arg.keys() == {"pattern", "to"}
+            and isinstance(arg["pattern"], str)
+            and _pattern(arg["pattern"])
+            and (isinstance(arg["to"], dict) or _matches(arg["pattern"], arg["to"]) is not NO_FIX)
+        )
+    ),
     "enabled": lambda arg: isinstance(arg, str) and arg not in _FALSE,
     "watch": lambda arg: isinstance(arg, str) and bool(arg) and set(arg) <= set(_WATCH_ORDER),
     "restart_policy": lambda arg: (

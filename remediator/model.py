@@ -156,8 +156,29 @@ class Change(Model, frozen=True):
         return self.after if self.has_after else ABSENT
 
 
+class Owner(Model, frozen=True):
+    """Who creates a container: compose, systemd, swarm, kubernetes, or unknown.
+
+    `name` is project/service, a unit, a service or a pod; `where` is file:line or an id, or for an unknown one
+    why it is.
+    """
+
+    kind: str = "unknown"
+    name: str = ""
+    where: str = ""
+
+    @property
+    def label(self) -> str:
+        """The owner in few words: of a compose service its project, of which others are as well."""
+        name = self.name.rpartition("/")[0] if self.kind == "compose" else self.name
+        return f"{self.kind} {name}" if self.name else "owner unknown"
+
+
 class Finding(Model, frozen=True):
-    """One control on one resource: its outcome, the reason, and the changes that would make it pass."""
+    """One control on one resource: its outcome, the reason, and the changes that would make it pass.
+
+    `owner` says of a container who creates it.
+    """
 
     control: str
     kind: str
@@ -168,6 +189,7 @@ class Finding(Model, frozen=True):
     reason: str = ""
     pending: bool = False
     changes: tuple[Change, ...] = ()
+    owner: Owner | None = None
 
 
 class FileEdit(Model, frozen=True, tag="edit"):
@@ -202,6 +224,24 @@ class LiveUpdate(Model, frozen=True, tag="update"):
 
     names: tuple[str, ...]
     values: dict[str, Any]
+
+
+class Recreate(Model, frozen=True, tag="recreate"):
+    """Containers created anew by their owner, one service, unit or swarm service at a time.
+
+    `check` is run first, and must succeed; `up` are run in their order. `files` are the edited files that it
+    rests on: when a new container is not healthy or ends within `grace` seconds, they are put back and `undo` is
+    run. An empty `check` or `undo` is none.
+    """
+
+    owner: str
+    name: str
+    containers: tuple[str, ...]
+    up: tuple[tuple[str, ...], ...]
+    check: tuple[str, ...] = ()
+    undo: tuple[tuple[str, ...], ...] = ()
+    files: tuple[str, ...] = ()
+    grace: int = 30
 
 
 Step = FileEdit | Attributes | LiveUpdate

@@ -534,7 +534,7 @@ def must_activate(request: Document, files: list[Document]) -> bool:
     activation = request["activation"]
     if activation["action"] == "none":
         return False
-    watched = {activation["config"], *activation.get("files", [])}
+    watched = {activation["config"], *activation["sources"]}
     if any(one["path"] in watched and one["state"] == "before" for one in files):
         return True
     times = {}
@@ -1046,7 +1046,7 @@ def _undo_daemon(run: Run, request: Document, engine: Engine, before: Document, 
     if answering and not anew:
         return
     if run.has("restart") or anew or not answering:
-        units = bool(request["activation"].get("reload_units"))
+        units = request["activation"]["reload_units"]
         for attempt in (1, 2):
             run.note("restart back", "will")
             try:
@@ -1202,6 +1202,8 @@ def _open(store: Store, request: Document, own: str, looked: tuple[Document, Doc
         store.prune()
     write_file(run.file("todo.json"), json.dumps(todo).encode())
     _stage(run, request)
+    if todo["activate"] and known is None:
+        _try(run, request)
     arm(store, run, request)
     run.note("begin", "did" if known is None else "resumed")
     for one in seen["files"]:
@@ -1258,6 +1260,19 @@ def _stage(run: Run, request: Document) -> None:
         elif sha256(data) != one["after"]:
             raise GuardError(one["path"] + ": the new text is not the planned one")
         write_file(run.file("new", str(index)), data)
+
+
+def _try(run: Run, request: Document) -> None:
+    """Have the engine's own program look at the configuration to come, where it can; raises GuardError where it
+    refuses it."""
+    words = list(request["activation"]["validate"])
+    if not words:
+        return
+    config = request["activation"]["config"]
+    edited = [one["index"] for one in request["files"] if one["path"] == config]
+    code, out, err = call([*words[:-1], run.file("new", str(edited[0])) if edited else config], 30)
+    if code:
+        raise GuardError("the engine refuses the configuration, and nothing was changed: " + (err or out))
 
 
 """The steps that the engine takes up, and the confirmation."""
@@ -1346,7 +1361,7 @@ def _take_up(run: Run, request: Document, engine: Engine) -> None:
                 raise GuardError("docker stop: " + told)
             run.note("stop", "did")
         run.note("restart", "will")
-        engine.restart(bool(activation.get("reload_units")))
+        engine.restart(activation["reload_units"])
         run.note("restart", "did")
         start(run, engine, activation["start"])
         return

@@ -29,6 +29,7 @@ def sort(plan: HostPlan, state: HostState, baseline: Baseline) -> tuple[list[Fin
 
 
 def _as_planned(plan: HostPlan, planned: Finding, state: HostState) -> bool:
+    last = {(one.kind, one.resource, one.path): one for one in plan.changes}  # of those that build on one another
     for change in plan.changes:
         if change.control != planned.control or change.activation or change.path == "/HostConfig/MemorySwap":
             continue
@@ -36,6 +37,7 @@ def _as_planned(plan: HostPlan, planned: Finding, state: HostState) -> bool:
         if change.resource not in facts:
             return False
         mine = change.resource == planned.resource or change.kind != "container"
-        if mine and not same(get(facts[change.resource].document, change.path), change.after_value):
+        wanted = last[change.kind, change.resource, change.path].after_value
+        if mine and not same(get(facts[change.resource].document, change.path), wanted):
             return False
     return True

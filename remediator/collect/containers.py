@@ -10,6 +10,8 @@ import re
 import subprocess
 from typing import Any
 
+from . import runs
+
 _INFO = (
     "ServerVersion", "Driver", "LoggingDriver", "CgroupDriver", "CgroupVersion", "SecurityOptions",
     "LiveRestoreEnabled", "ExperimentalBuild", "Debug", "DockerRootDir", "MemTotal", "NCPU", "SwapLimit",
@@ -45,7 +47,7 @@ def project_info(info: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _security(options: list[str]) -> list[str]:
+def security_options(options: list[str]) -> list[str]:
     spelled = []
     for one in options:
         name, _, value = one.replace(":", "=", 1).partition("=")
@@ -78,7 +80,8 @@ def project_container(inspect: dict[str, Any]) -> dict[str, Any]:
     )
     document: dict[str, Any] = {key: host.get(key) for key in _HOST_CONFIG}
     document.update({key: list(host.get(key) or []) for key in _HOST_LISTS})
-    document["SecurityOpt"] = _security(host.get("SecurityOpt") or [])
+    document["SecurityOpt"] = security_options(host.get("SecurityOpt") or [])
+    document["Tmpfs"] = dict(host.get("Tmpfs") or {})
     health = config.get("Healthcheck") or {}
     return {
         "document": {
@@ -88,7 +91,7 @@ def project_container(inspect: dict[str, Any]) -> dict[str, Any]:
             "Config": {
                 "Image": config.get("Image", ""),
                 "User": config.get("User", ""),
-                "Healthcheck": [] if (health.get("Test") or ["NONE"])[:1] == ["NONE"] else health["Test"][:1],
+                "Healthcheck": runs.healthcheck(health.get("Test")),
             },
             "Mounts": sorted(
                 (
@@ -161,14 +164,46 @@ def live(pid: int) -> dict[str, Any]:
     return found
 
 
-def gather(info: dict[str, Any], bridge: dict[str, Any], inspects: list[dict[str, Any]]) -> dict[str, Any]:
-    """An engine's documents as evidence: {info, bridge, containers: {name: {document, state, live}}}."""
+def _service(service: dict[str, Any]) -> dict[str, Any]:
+    """What judging needs of a swarm service: its name, and the restart policy that its tasks have."""
+    spec = service.get("Spec") or {}
+    policy = (spec.get("TaskTemplate") or {}).get("RestartPolicy") or {}
+    return {
+        "Name": spec.get("Name", ""),
+        "Condition": policy.get("Condition", "any"),
+        "MaxAttempts": policy.get("MaxAttempts", 0),
+    }
+
+
+def gather(
+    info: dict[str, Any],
+    bridge: dict[str, Any],
+    inspects: list[dict[str, Any]],
+    images: list[dict[str, Any]] = [],  # noqa: B006 - never changed
+    services: list[dict[str, Any]] = [],  # noqa: B006
+) -> dict[str, Any]:
+    """An engine's documents as evidence.
+
+    {info, bridge, services: {id: service}, containers: {name: {document, state, live, image, run}}}
+    """
     containers = {}
-    for one in sorted(map(project_container, inspects), key=lambda one: str(one["document"]["Name"])):
+    by_id = {one.get("Id", ""): one for one in images}
+    for inspect in sorted(inspects, key=lambda one: str(one.get("Name", ""))):
+        one = project_container(inspect)
+        host = one["document"]["HostConfig"]
+        if host["Privileged"] or "host" in (host["PidMode"], host["IpcMode"]):
+            # moby: daemon/create.go, generateSecurityOpt: for these the engine adds it by itself
+            host["SecurityOpt"] = [option for option in host["SecurityOpt"] if option != "label=disable"]
+        image = by_id.get(inspect.get("Image", ""))
         if one["state"]["Running"] and one["state"]["Pid"]:
             one["live"] = live(one["state"]["Pid"])
+        if image is not None:
+            one["image"] = {"digests": sorted(image.get("RepoDigests") or [])}
+            if not any(_LABELS.match(key) for key in one["state"]["Labels"]):
+                one["run"] = runs.project_run(inspect, image)
         containers[one["document"]["Name"]] = one
     return {
+        "services": {str(one.get("ID", "")): _service(one) for one in services},
         "info": project_info(info),
         "bridge": {"Options": bridge.get("Options") or {}, "Id": bridge.get("Id", "")},
         "containers": containers,
@@ -200,16 +235,22 @@ class CliEngine:
             listed = self._docker("ps", "--all", "--quiet", "--no-trunc").split()
             documents = []
             for start in range(0, len(listed), 100):
-                documents += self._inspect(listed[start : start + 100])
+                documents += self._inspect("container", listed[start : start + 100])
+            images = self._inspect("image", sorted({str(one.get("Image", "")) for one in documents}))
+            manages = (info.get("Swarm") or {}).get("ControlAvailable")
+            listed = self._docker("service", "ls", "--quiet").split() if manages else []
+            services = self._inspect("service", listed)
         except subprocess.TimeoutExpired:
             return {"error": "the engine did not answer in time"}
         except (OSError, ValueError, IndexError) as error:
             return {"error": reason(str(error))}
-        return gather(info, bridge, documents)
+        return gather(info, bridge, documents, images, services)
 
-    def _inspect(self, identities: list[str]) -> list[dict[str, Any]]:
+    def _inspect(self, kind: str, identities: list[str]) -> list[dict[str, Any]]:
+        if not identities:
+            return []
         done = subprocess.run(  # one may be gone by now: the others are told all the same
-            ["docker", "inspect", "--type", "container", *identities],
+            ["docker", "inspect", "--type", kind, *identities],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             timeout=self._timeout,

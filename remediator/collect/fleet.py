@@ -6,12 +6,15 @@ import json
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from .. import runner
 from ..errors import InputError
 from ..runner import packaged
 from .local import TIMEOUT
+
+# what runs on the host: a package of its own there, standard library only
+PROBE: Final = ("__init__", "probe", "containers", "runs", "masks", "owners")
 
 
 def _write_project(request: dict[str, Any], timeout: int, folder: Path) -> None:
@@ -19,10 +22,10 @@ def _write_project(request: dict[str, Any], timeout: int, folder: Path) -> None:
         target = folder / name
         target.parent.mkdir(exist_ok=True)
         target.write_bytes(packaged(name))
-    utilities = folder / "module_utils"
-    utilities.mkdir()
-    for name in ("probe", "containers"):
-        (utilities / f"remediator_{name}.py").write_bytes((files(__package__) / f"{name}.py").read_bytes())
+    utilities = folder / "module_utils" / "remediator"
+    utilities.mkdir(parents=True)
+    for name in PROBE:
+        (utilities / f"{name}.py").write_bytes((files(__package__) / f"{name}.py").read_bytes())
     variables = folder / "group_vars"
     variables.mkdir()
     document = {"remediator_request": request, "remediator_timeout": timeout}

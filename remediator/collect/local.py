@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from . import containers, probe
+from . import containers, owners, probe
 
 RECORDED = "engine.json"  # beside a file tree's root directory: recorded engine documents
 TIMEOUT = 10  # seconds that the engine has for an answer
@@ -37,11 +37,15 @@ class SdkEngine:
             listed = client.containers(all=True)
             with ThreadPoolExecutor(_PARALLEL) as pool:
                 documents = list(pool.map(lambda one: _inspect(client, one["Id"]), listed))
+                used = sorted({str(one["Image"]) for one in documents if one})
+                images = list(pool.map(lambda one: _image(client, one), used))
+                services = _services(client) if (info.get("Swarm") or {}).get("ControlAvailable") else []
         except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
             return {"error": _reason(error)}
         finally:
             client.close()
-        return containers.gather(info, bridge, [one for one in documents if one is not None])
+        found = [one for one in documents if one is not None]
+        return containers.gather(info, bridge, found, [one for one in images if one is not None], services)
 
 
 def _inspect(client: Any, identity: str) -> dict[str, Any] | None:
@@ -53,12 +57,25 @@ def _inspect(client: Any, identity: str) -> dict[str, Any] | None:
         return None  # removed since it was listed
 
 
+def _services(client: Any) -> list[dict[str, Any]]:
+    return list(client.services())
+
+
+def _image(client: Any, identity: str) -> dict[str, Any] | None:
+    import docker
+
+    try:
+        return dict(client.inspect_image(identity))
+    except docker.errors.NotFound:
+        return None  # removed while its container is there still
+
+
 def _reason(error: Exception) -> str:
     return containers.reason(f"{type(error).__name__}: {error}" if "Timeout" in type(error).__name__ else str(error))
 
 
 class RecordedEngine:
-    """Engine documents recorded in a file beside a file tree: {info, bridge, inspect: [...], live: {...}}."""
+    """Engine documents recorded beside a file tree: {info, bridge, inspect, images, services: [...], live: {...}}."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -70,7 +87,8 @@ class RecordedEngine:
         """
         try:
             document = json.loads(self._path.read_bytes())
-            found = containers.gather(document["info"], document.get("bridge", {}), document["inspect"])
+            more = document.get("images", []), document.get("services", [])
+            found = containers.gather(document["info"], document.get("bridge", {}), document["inspect"], *more)
         except FileNotFoundError:
             return {"error": "a file tree without recorded engine data"}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -88,4 +106,7 @@ def collect(request: dict[str, Any], root: str = "/", timeout: int = TIMEOUT) ->
         raise InputError(f"--root {root}: not a directory")
     tree = Path(root).absolute()
     engine = SdkEngine(timeout) if tree == Path("/") else RecordedEngine(tree.parent / RECORDED)
-    return probe.collect({**request, "root": str(tree)}, engine)
+    asked = {**request, "root": str(tree)}
+    evidence = probe.collect(asked, engine)
+    evidence["owners"] = owners.gather(asked, evidence["engine"])
+    return evidence

@@ -21,7 +21,7 @@ import re
 import stat
 import subprocess
 import time
-from typing import Any
+from typing import Any, Callable
 
 MAX_TEXT = 1024 * 1024  # bytes; a configuration file larger than this is not read
 MASK = "*"
@@ -151,7 +151,7 @@ class Tree:
 
     def _names(self, path: str) -> dict[int, str]:
         names: dict[int, str] = {}
-        for line in _text(self, path).split("\n"):
+        for line in read_text(self, path).split("\n"):
             fields = line.split(":")
             if len(fields) > 2 and fields[2].isdecimal():
                 names.setdefault(int(fields[2]), fields[0])
@@ -175,11 +175,7 @@ class Tree:
         return user + ":" + group
 
 
-def _mask(match: Any) -> str:
-    return str(match.group(1)) + MASK * len(match.group(2))
-
-
-def mask(text: str, keep: str | None = None) -> str:
+def mask(text: str, keep: str | None = None, character: str = MASK) -> str:
     """The text with secrets replaced by as many mask characters.
 
     With `keep` (a regular expression) all lines that it does not find are masked whole.
@@ -189,7 +185,7 @@ def mask(text: str, keep: str | None = None) -> str:
         lines = text.split("\n")
         text = "\n".join(one if kept.search(one) else re.sub(r"\S", MASK, one) for one in lines)
     for pattern in _SECRETS:
-        text = pattern.sub(_mask, text)
+        text = pattern.sub(lambda one: str(one.group(1)) + character * len(one.group(2)), text)
     return text
 
 
@@ -197,8 +193,13 @@ def _failure(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
-def read_file(tree: Tree, path: str, text: bool = False, keep: str | None = None) -> dict[str, Any]:
-    """What one file is: type, mode, owner, and on request its text (UTF-8, masked) and SHA-256."""
+def read_file(
+    tree: Tree, path: str, text: bool = False, keep: str | None = None, masker: Callable[[str], str] | None = None
+) -> dict[str, Any]:
+    """What one file is: type, mode, owner, and on request its text (UTF-8, masked) and SHA-256.
+
+    The text is masked by `masker`, or by `mask` with `keep`.
+    """
     evidence: dict[str, Any] = {}
     if path in tree.misnamed:
         return {"type": "unknown", "error": "its name is not UTF-8"}
@@ -229,11 +230,11 @@ def read_file(tree: Tree, path: str, text: bool = False, keep: str | None = None
         changed=round(info.st_mtime, 2),
     )
     if text and evidence.get("target_type", evidence["type"]) == "file":
-        evidence.update(_content(tree.path(real), keep))
+        evidence.update(_content(tree.path(real), masker or (lambda plain: mask(plain, keep))))
     return evidence
 
 
-def _content(path: str, keep: str | None) -> dict[str, Any]:
+def _content(path: str, masker: Callable[[str], str]) -> dict[str, Any]:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
@@ -248,7 +249,7 @@ def _content(path: str, keep: str | None) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         found["error"] = "not UTF-8 at byte %d" % error.start
         return found
-    found["text"] = mask(plain, keep)
+    found["text"] = masker(plain)
     if found["text"] != plain:
         found["masked"] = True
     return found
@@ -265,9 +266,10 @@ def _read(path: str, limit: int = MAX_TEXT) -> str:
         return ""
 
 
-def _text(tree: Tree, path: str) -> str:
+def read_text(tree: Tree, path: str, limit: int = MAX_TEXT) -> str:
+    """The text of a file of the host up to a limit in bytes; "" for what cannot be read."""
     try:
-        return _read(tree.path(tree.resolve(path)))
+        return _read(tree.path(tree.resolve(path)), limit)
     except OSError:
         return ""
 
@@ -403,7 +405,7 @@ def named(tree: Tree, argv: list[str], document: Any) -> dict[str, dict[str, Any
             found["paths"][path] = file.get("target_type", file["type"])
     if isinstance(user, str) and user.isprintable() and user:
         name = user.split(":")[0]
-        ranges = [line.split(":")[0] for line in _text(tree, "/etc/subuid").splitlines()]
+        ranges = [line.split(":")[0] for line in read_text(tree, "/etc/subuid").splitlines()]
         found["users"][name] = {"known": _known(tree, "/etc/passwd", name), "ranges": name.isdigit() or name in ranges}
     if isinstance(group, str) and group.isprintable() and group:
         found["groups"][group] = _known(tree, "/etc/group", group)
@@ -412,7 +414,7 @@ def named(tree: Tree, argv: list[str], document: Any) -> dict[str, dict[str, Any
 
 def _known(tree: Tree, path: str, name: str) -> bool:
     """Whether a user or group is there, by name or number; on this host also those that are not in the file."""
-    lines = [line.split(":") for line in _text(tree, path).splitlines()]
+    lines = [line.split(":") for line in read_text(tree, path).splitlines()]
     if name.isdigit() or any(name in (fields[0], (fields + ["", ""])[2]) for fields in lines):
         return True
     try:
@@ -444,7 +446,7 @@ def _partition(tree: Tree, path: str) -> bool | None:
 
 
 def _group_members(tree: Tree, name: str) -> list[str] | None:
-    for line in _text(tree, "/etc/group").split("\n"):
+    for line in read_text(tree, "/etc/group").split("\n"):
         fields = line.split(":")
         if fields[0] == name and len(fields) > 3:
             return [one for one in fields[3].split(",") if one]
@@ -456,12 +458,12 @@ def _group_members(tree: Tree, name: str) -> list[str] | None:
 
 def _about(tree: Tree) -> dict[str, Any]:
     release = {}
-    for line in _text(tree, "/etc/os-release").splitlines():
+    for line in read_text(tree, "/etc/os-release").splitlines():
         key, _, value = line.partition("=")
         release[key] = value.strip("\"'")
     about: dict[str, Any] = {
-        "hostname": _text(tree, "/etc/hostname").strip(),
-        "machine_id": _text(tree, "/etc/machine-id").strip(),
+        "hostname": read_text(tree, "/etc/hostname").strip(),
+        "machine_id": read_text(tree, "/etc/machine-id").strip(),
         "os": release.get("PRETTY_NAME", ""),
         "init": "systemd" if tree.exists("/run/systemd/system") else "other",
         "commands": sorted(
@@ -502,7 +504,7 @@ def _needed_files(tree: Tree, request: dict[str, Any], paths: dict[str, list[str
             if shown != path:
                 found[shown] = {"type": "unknown", "error": "its name is not UTF-8"}
                 continue
-            if need.get("having") and need["having"] not in _text(tree, path):
+            if need.get("having") and need["having"] not in read_text(tree, path):
                 continue
             found[path] = read_file(tree, path, text=True, keep=need.get("keep"))
         if not glob.has_magic(need["path"]) and "{" not in need["path"]:

@@ -35,7 +35,7 @@ def spelled(pointer: str, value: Any) -> Any:
         return [{**one, "Source": "", "Propagation": ""} if one.get("Type") == "volume" else one for one in value]
     if pointer == "/HostConfig/SecurityOpt":
         return project_container({"HostConfig": {"SecurityOpt": value}})["document"]["HostConfig"]["SecurityOpt"]
-    return value[:1] if pointer == "/Config/Healthcheck" else value
+    return value
 
 
 def wanted(pointer: str, current: Any, before: Any, after: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol
 
 from ..baseline import Control, load_controls
 from ..model import Change, Fact, Finding, HostId, HostState, Step
-from . import audit_rule, container, daemon, engine, env, file, group, host
+from . import audit_rule, container, daemon, engine, env, file, group, host, source
 from .compare import Scope
 
 
@@ -32,6 +32,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "file": file,
     "audit_rule": audit_rule,
     "container": container,
+    "source": source,
     "engine": engine,
     "host": host,
     "group": group,

@@ -1,37 +1,33 @@
-"""How containers are run: the inspect document, judged on what is in effect, limits derived from use."""
+"""How containers are run: the inspect document, judged on what is in effect, changed by who creates it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
 
 from ..baseline import Control
-from ..errors import InputError
-from ..expect import same
-from ..model import ABSENT, Change, Disruption, Fact, Finding, LiveUpdate, Outcome, Step
+from ..model import Change, Disruption, Fact, Finding, LiveUpdate, Outcome, Owner, Step
 from ..patch import get, put, tokens
-from . import compare, daemon
+from . import compare, daemon, derive, owner, swarm
 from .compare import Scope, change, finding
 
 NEEDS: dict[str, Any] = {"read": [], "stat": []}  # the engine's documents come always
 
 _MEMORY: Final = "/HostConfig/Memory"
 _SWAP: Final = "/HostConfig/MemorySwap"
-_MINIMUM: Final = 6 * 2**20  # bytes; moby: daemon/daemon_unix.go, linuxMinMemory
-
-_SERVICE: Final = "com.docker.swarm.service.id"
+_TMPFS: Final = "/HostConfig/Tmpfs"
+_RESTART: Final = "/HostConfig/RestartPolicy"
+_ROOT: Final = "/HostConfig/ReadonlyRootfs"
 
 # The paths that `docker update` changes in a running container.
-LIVE_PATHS: Final = frozenset(
-    {_MEMORY, _SWAP, "/HostConfig/CpuShares", "/HostConfig/PidsLimit", "/HostConfig/RestartPolicy"}
-)
-
-
-class UnderivableError(Exception):
-    """A value cannot be derived on this host; the text says why."""
+LIVE_PATHS: Final = frozenset({_MEMORY, _SWAP, "/HostConfig/CpuShares", "/HostConfig/PidsLimit", _RESTART})
+# Where programs put what need not outlast them: with a read-only root these become tmpfs when they are written to.
+_SCRATCH: Final = ("/tmp", "/var/tmp", "/run", "/var/run", "/var/lock")  # noqa: S108 - in containers
+UNOWNED: Final = "nobody is known who creates this container"
+LOST: Final = f"lost when the container is created anew: {UNOWNED}"
 
 
 def facts(evidence: dict[str, Any]) -> dict[str, Fact]:
@@ -40,10 +36,17 @@ def facts(evidence: dict[str, Any]) -> dict[str, Fact]:
     if "error" in engine:
         return {"*": Fact({}, {}, engine["error"])}
     defaults = _default_ulimits(evidence)
-    return {
-        name: Fact(_own(one["document"], defaults), {"state": one["state"], "live": one.get("live", {})})
-        for name, one in engine["containers"].items()
-    }
+    owners = owner.find(evidence)
+    found = {}
+    for name, one in engine["containers"].items():
+        who, source = owners[name]
+        document = _own(one["document"], defaults)
+        if "Condition" in source:
+            document = put(document, _RESTART, swarm.policy(source))
+        around = {"state": one["state"], "live": one.get("live", {}), "owner": msgspec.to_builtins(who)}
+        around.update({key: one[key] for key in ("image", "run") if key in one})
+        found[name] = Fact(document, {**around, "source": source} if source else around)
+    return found
 
 
 def _default_ulimits(evidence: dict[str, Any]) -> list[Any]:
@@ -59,42 +62,6 @@ def _own(document: Any, defaults: list[Any]) -> Any:
     return document if len(own) == len(ulimits) else put(document, "/HostConfig/Ulimits", own)
 
 
-def _round_up(number: float, step: int) -> int:
-    return math.ceil(number / step) * step
-
-
-def _memory_limit(fact: Fact, scope: Scope) -> int:
-    """Peak use in bytes times the headroom, rounded up; raises UnderivableError without a measured use."""
-    want, used = scope.parameters.memory, fact.evidence["live"]
-    peak = max(used.get("memory_peak", 0), used.get("memory", 0))
-    if not peak:
-        raise UnderivableError("no measured use to derive a limit from: the container does not run")
-    return max(_round_up(peak * want.headroom, want.round_to), want.minimum, _MINIMUM)
-
-
-def _pids_limit(fact: Fact, scope: Scope) -> int:
-    """Tasks in use times the headroom, rounded up; raises UnderivableError without a measured use."""
-    want, used = scope.parameters.pids, fact.evidence["live"].get("pids", 0)
-    if not used:
-        raise UnderivableError("no measured use to derive a limit from: the container does not run")
-    return max(_round_up(used * want.headroom, want.round_to), want.minimum)
-
-
-_DERIVED: Final[Mapping[str, Callable[[Fact, Scope], int]]] = {
-    "memory_limit": _memory_limit,
-    "pids_limit": _pids_limit,
-    "cpu_shares": lambda _fact, scope: scope.parameters.cpu_shares,
-}
-
-
-def _to_derive(control: Control) -> str:
-    """The name of the value that a control has derived for each container, or ""."""
-    if control.expect is None or "set_if" not in control.expect:
-        return ""
-    to = control.expect["set_if"]["to"]
-    return str(to["derive"]) if isinstance(to, dict) and to.keys() == {"derive"} else ""
-
-
 def _evidence(fact: Fact, control: Control) -> tuple[str, ...]:
     used = fact.evidence["live"]
     if control.path == _MEMORY and used:
@@ -102,12 +69,14 @@ def _evidence(fact: Fact, control: Control) -> tuple[str, ...]:
         return (f"uses {now} MiB, at its peak {peak} MiB",)
     if control.path == "/HostConfig/PidsLimit" and used:
         return (f"runs {used.get('pids', 0)} tasks",)
+    if control.path == _ROOT:
+        return (_told_of_writes(fact),)
     return ()
 
 
 def _settled(control: Control, resource: str, fact: Fact) -> Finding | None:
     """The finding of a control that need not look at the document, or None."""
-    if control.path == "/HostConfig/RestartPolicy" and _SERVICE in fact.evidence["state"]["Labels"]:
+    if control.path == _RESTART and owner.of(fact).kind == "swarm" and "Condition" not in fact.evidence["source"]:
         return finding(control, resource, Outcome.NOT_APPLICABLE, "a task of a swarm service: its service decides")
     wanted = (control.expect or {}).get("has", []) if control.path == "/HostConfig/SecurityOpt" else []
     if "no-new-privileges" in wanted and fact.evidence["live"].get("no_new_privileges") is True:
@@ -116,44 +85,94 @@ def _settled(control: Control, resource: str, fact: Fact) -> Finding | None:
 
 
 def judge(control: Control, resource: str, fact: Fact, scope: Scope) -> Finding:
-    """The generic diff with derived limits, MemorySwap beside Memory, and the daemon's defaults seen live."""
-    if settled := _settled(control, resource, fact):
-        return settled
-    if name := _to_derive(control):
-        if name not in _DERIVED:
-            raise InputError(f"{control.id}: nothing is derived as '{name}'", f"known: {', '.join(sorted(_DERIVED))}")
-        assert control.expect is not None
-        unset = control.expect["set_if"]["unset"]
-        actual = get(fact.document, control.path)
-        if actual is not ABSENT and not any(same(actual, one) for one in unset):
-            return finding(control, resource, Outcome.PASS, f"is {compare.show(actual)}")
+    """The generic diff with derived values, what goes with them, and the daemon's defaults seen live."""
+    who = owner.of(fact)
+    found = _settled(control, resource, fact) or _judged(control, resource, fact, scope, who)
+    return msgspec.structs.replace(found, owner=who)
+
+
+def _judged(control: Control, resource: str, fact: Fact, scope: Scope, who: Owner) -> Finding:
+    actual = get(fact.document, control.path)
+    if derive.needed(control, actual):
         try:
-            value = _DERIVED[name](fact, scope)
-        except UnderivableError as error:
+            control = derive.derived(control, fact, scope)
+        except derive.UnderivableError as error:
             held = change(control, resource, control.path, actual, actual, blocked=str(error))
             return finding(control, resource, Outcome.FAIL, f"is {compare.show(actual)}", changes=(held,))
-        control = msgspec.structs.replace(control, expect={"set_if": {"unset": unset, "to": value}})
     found = compare.judge(control, resource, fact, scope)
     if found.outcome is not Outcome.FAIL:
         return found
-    changes = [_completed(one, fact, control) for one in found.changes]
-    if control.path == _MEMORY and scope.about.get("swap_limit", True):
+    changes = [_completed(one, fact, control, scope, who) for one in found.changes]
+    if control.path == _MEMORY and scope.about.get("swap_limit", True) and who.kind != "swarm":
         swap = change(control, resource, _SWAP, get(fact.document, _SWAP), 2 * found.changes[0].after)
-        changes.append(_completed(swap, fact, control))
+        changes.append(_completed(swap, fact, control, scope, who))
+    if control.path == _ROOT and (scratch := _scratch(fact)):
+        mounted = fact.document["HostConfig"].get("Tmpfs") or {}
+        tmpfs = change(control, resource, _TMPFS, mounted, {**mounted, **dict.fromkeys(scratch, "")})
+        changes.append(_completed(tmpfs, fact, control, scope, who))
     return msgspec.structs.replace(found, changes=tuple(changes))
 
 
-def _completed(one: Change, fact: Fact, control: Control) -> Change:
-    blocked = one.blocked
-    if not blocked and one.path not in LIVE_PATHS:
-        blocked = "the container has to be created anew: change it where it is defined"
-        return msgspec.structs.replace(one, blocked=blocked, disruption=Disruption.RECREATE)
-    if not blocked and fact.document["HostConfig"].get("AutoRemove") and one.path == "/HostConfig/RestartPolicy":
-        blocked = "runs with --rm, which excludes a restart policy"
+def _scratch(fact: Fact) -> list[str]:
+    """The directories for scratch files that a container has written to, and that no mount or tmpfs covers."""
+    written = fact.evidence["live"].get("written") or []
+    covered = [one["Destination"] for one in fact.document["Mounts"]] + list(fact.document["HostConfig"]["Tmpfs"] or {})
+    return [one for one in _SCRATCH if one not in covered and any(_below(path, one) for path in written)]
+
+
+def _below(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder + "/")
+
+
+def _told_of_writes(fact: Fact) -> str:
+    written = fact.evidence["live"].get("written")
+    if written is None:
+        return "what it writes outside of its volumes is not known"
+    rest = [one for one in written if not any(_below(one, scratch) for scratch in _SCRATCH)]
+    if not rest:
+        return "writes nothing outside of its volumes" if not written else f"writes to {', '.join(_scratch(fact))} only"
+    return f"writes to {', '.join(rest[:5])}{' and more' if len(rest) > 5 else ''}: needs a volume or tmpfs there"
+
+
+def _completed(one: Change, fact: Fact, control: Control, scope: Scope, who: Owner) -> Change:
+    live = one.path in LIVE_PATHS and who.kind != "swarm"
+    disruption = one.disruption if live else max(one.disruption, Disruption.RECREATE)
+    blocked = one.blocked or _blocked(one, fact, scope, who)
     evidence = _evidence(fact, control) if one.path == control.path else ()
-    return msgspec.structs.replace(one, blocked=blocked, evidence=evidence)
+    if not blocked and live and who.kind == "unknown" and one.path == control.path:
+        evidence = (*evidence, LOST)
+    return msgspec.structs.replace(one, blocked=blocked, disruption=disruption, evidence=evidence)
 
 
-def render(resource: str, _fact: Fact, changes: Sequence[Change]) -> list[Step]:
-    """The live update of one container; the plan puts containers with the same values together."""
-    return [LiveUpdate((resource,), {tokens(one.path)[1]: one.after for one in changes})]
+def _blocked(one: Change, fact: Fact, scope: Scope, who: Owner) -> str:
+    """Why the one who creates a container cannot be made to create it otherwise; "" where that can be tried."""
+    source = fact.evidence.get("source", {})
+    if fact.document["HostConfig"].get("AutoRemove") and one.path == _RESTART:
+        return "runs with --rm, which excludes a restart policy"
+    match who.kind:
+        case "kubernetes":
+            return f"Kubernetes made it: change the pod {who.name} where it is defined"
+        case "swarm":
+            if not scope.about.get("manager"):
+                return f"a task of the swarm service {who.name}: plan on a manager"
+            return "" if one.path in swarm.PATHS else f"`docker service update` has no option for {one.path}"
+    if one.path in LIVE_PATHS:
+        return ""
+    match who.kind:
+        case "compose":
+            if source.get("error"):
+                return f"compose project {source['project']}: {source['error']}"
+            if source.get("oneoff"):
+                return "a one-off container of `docker compose run`: its next one gets what the service has"
+            return "" if source.get("command") else "there is no docker compose on this host to create it anew with"
+        case "systemd":
+            return ""
+        case _:
+            told = f" ({who.where})" if who.where else ""
+            return f"{UNOWNED}{told}: `remediator plan --emit DIR` writes proposals/, how to run it hardened"
+
+
+def render(resource: str, fact: Fact, changes: Sequence[Change]) -> list[Step]:
+    """The live update of one container; the plan puts those with the same values together, and asks owners."""
+    live = {tokens(one.path)[1]: one.after for one in changes if one.path in LIVE_PATHS}
+    return [LiveUpdate((resource,), live)] if live and owner.of(fact).kind != "swarm" else []

@@ -24,6 +24,12 @@ def temporary(state: HostState) -> list[str]:
     return [one for one in running(state) if get(facts[one].document, "/HostConfig/AutoRemove") is True]
 
 
+def docker(state: HostState) -> tuple[str, ...]:
+    """The words that begin a docker command on this host: its socket may be another than the default one."""
+    sockets = state.about["paths"].get("{socket}", [])
+    return ("docker",) if not sockets or "/run/docker.sock" in sockets else ("docker", "-H", f"unix://{sockets[0]}")
+
+
 def _units_changed(fact: Fact, files: Sequence[FileEdit]) -> bool:
     """Whether systemd has to read docker.service anew: a file of it is edited, or younger than the daemon.
 
@@ -49,8 +55,6 @@ def decide(
     config, fact = daemon
     keys = {tokens(one.path)[0] for one in changes}
     restart = any(one.disruption >= Disruption.RESTART for one in changes)
-    sockets = state.about["paths"].get("{socket}", [])
-    docker = ("docker",) if not sockets or "/run/docker.sock" in sockets else ("docker", "-H", f"unix://{sockets[0]}")
     stale = fact.evidence.get("stale", False)
     pending = sorted(fact.document.keys() - keys) if stale is True else stale or []
     to_live_restore = candidate.reloads(fact, changes) and any(
@@ -73,7 +77,7 @@ def decide(
         started=fact.evidence.get("started", 0.0),
         pending=() if restart else tuple(pending),
         systemd=systemd,
-        docker=docker,
+        docker=docker(state),
         expect=tuple(one for one in shown if one is not None),
         defaults={
             tokens(one.path)[0]: defaults[one.path] for one in changes if not one.had_before and one.path in defaults

@@ -15,6 +15,7 @@ from ..model import (
     HostId,
     LiveUpdate,
     Model,
+    Recreate,
     Safety,
 )
 
@@ -79,11 +80,11 @@ class Steps(Model, frozen=True):
     updates: tuple[LiveUpdate, ...] = ()
     activation: Activation = Activation()
     unchanged: dict[str, str] = {}
+    recreates: tuple[Recreate, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(
-            self.files or self.attributes or self.load_audit_rules or self.updates or self.activation.action != "none"
-        )
+        some = self.files or self.attributes or self.load_audit_rules or self.updates or self.recreates
+        return bool(some) or self.activation.action != "none"
 
 
 class Texts(Model, frozen=True):
@@ -100,7 +101,8 @@ class HostPlan(Model, frozen=True):
     `findings` are those that fail and will be fixed by `changes`; with `held`, `others` (waived, manual,
     unknown, not applicable) and the passes, `counts` add up. `preimages` are digests of what the
     changes were made for, by kind and resource, and `postimages` of the documents they lead to. `manager`
-    says that the host is a swarm manager.
+    says that the host is a swarm manager. `proposals` say, for containers of which nobody knows who creates them,
+    how they could be run hardened.
     """
 
     host: HostId
@@ -117,6 +119,7 @@ class HostPlan(Model, frozen=True):
     notes: tuple[str, ...] = ()
     postimages: dict[str, dict[str, str]] = {}
     manager: bool = False
+    proposals: dict[str, str] = {}
 
 
 class Plan(Model, frozen=True):

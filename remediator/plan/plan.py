@@ -27,7 +27,7 @@ from ..model import (
     Safety,
 )
 from ..patch import digest, operations, put
-from . import activation, conflicts
+from . import activation, conflicts, owners, proposals
 from .model import Held, HostPlan, Plan, Policy, Steps, Texts
 
 LIFETIME = timedelta(hours=24)
@@ -99,43 +99,54 @@ def _by_resource(changes: Iterable[Change]) -> dict[tuple[str, str], list[Change
 
 
 def _render(
-    state: HostState, changes: Iterable[Change], baseline: Baseline
-) -> tuple[Steps, list[tuple[str, str, str]]]:
-    """The steps of the changes, and (kind, resource, reason) of those that cannot be rendered."""
+    state: HostState, changes: list[Change], baseline: Baseline
+) -> tuple[Steps, list[tuple[str, str, str, str]], tuple[str, ...]]:
+    """The steps of the changes, (kind, resource, control or "", reason) of those that cannot be rendered, and notes."""
     grouped = _by_resource(changes)
     files: list[FileEdit] = []
     attributes: list[Attributes] = []
     updates: dict[str, LiveUpdate] = {}
-    failed: list[tuple[str, str, str]] = []
-    rendered: dict[tuple[str, str], list[str]] = {}
+    failed: list[tuple[str, str, str, str]] = []
+    edits: dict[tuple[str, str], list[str]] = {}
     for (kind, resource), some in grouped.items():
         fact: Fact = state.facts[kind][resource]
         try:
-            steps = KINDS[kind].render(resource, fact, some)
+            rendered = KINDS[kind].render(resource, fact, some)
         except InputError as error:
-            failed.append((kind, resource, str(error)))
+            failed.append((kind, resource, "", str(error)))
             continue
-        for step in steps:
+        for step in rendered:
             match step:
                 case FileEdit():
                     files.append(step)
-                    rendered.setdefault((kind, resource), []).append(step.path)
+                    edits.setdefault((kind, resource), []).append(step.path)
                 case Attributes():
                     attributes.append(step)
                 case LiveUpdate():
                     key = digest(step.values)
                     known = updates.get(key)
                     updates[key] = LiveUpdate((*known.names, *step.names), step.values) if known else step
-    failed += _twice(rendered)
+    failed += _twice(edits)
     load = any(kind == "audit_rule" for kind, _ in grouped)
     daemon = [one for (kind, _), some in grouped.items() if kind == "daemon" for one in some]
     defaults = {
         one.path: one.default for one in baseline.controls if one.kind == "daemon" and one.default is not msgspec.UNSET
     }
     act = activation.decide(state, daemon, defaults, files)
+    routed = owners.route(state, changes)
+    failed += [("container", *one) for one in routed.refused]
     edited = {one.path for one in files}
     unchanged = {path: sha for path, sha in _read_by_daemon(state).items() if path not in edited} if daemon else {}
-    return Steps(tuple(files), tuple(attributes), load, tuple(updates.values()), act, unchanged), failed
+    steps = Steps(
+        files=(*files, *routed.files),
+        attributes=tuple(attributes),
+        load_audit_rules=load,
+        updates=tuple(updates.values()),
+        activation=act,
+        unchanged=unchanged,
+        recreates=tuple(routed.recreates),
+    )
+    return steps, failed, tuple(routed.notes)
 
 
 def _read_by_daemon(state: HostState) -> dict[str, str]:
@@ -150,11 +161,11 @@ def _read_by_daemon(state: HostState) -> dict[str, str]:
     return found
 
 
-def _twice(rendered: dict[tuple[str, str], list[str]]) -> list[tuple[str, str, str]]:
+def _twice(rendered: dict[tuple[str, str], list[str]]) -> list[tuple[str, str, str, str]]:
     """Those of other kinds that edit a file of the daemon's command line as well: one edit a file and plan."""
     taken = {path for (kind, _), paths in rendered.items() if kind == "daemon" for path in paths}
     return [
-        (kind, resource, f"this plan edits flags in {path} already: plan again after it is applied")
+        (kind, resource, "", f"this plan edits flags in {path} already: plan again after it is applied")
         for (kind, resource), paths in rendered.items()
         for path in paths
         if kind != "daemon" and path in taken
@@ -166,15 +177,20 @@ def plan_host(state: HostState, baseline: Baseline, policy: Policy) -> HostPlan:
     around = scope(state, baseline)
     findings = audit(state, baseline)
     chosen, held = select(state, findings, policy, around)
+    chosen = owners.level(chosen)
     while True:
         composed, documents = _composed(chosen, state, baseline, around)
         changes = [one for found in composed for one in found.changes]
-        steps, failed = _render(state, changes, baseline)
+        steps, failed, told = _render(state, changes, baseline)
         if not failed:
             break
-        reasons = {(kind, resource): reason for kind, resource, reason in failed}
-        out = [one for one in chosen if (one.changes[0].kind, one.changes[0].resource) in reasons]
-        held += [Held(one, reasons[one.changes[0].kind, one.changes[0].resource]) for one in out]
+        reasons = {(kind, resource, control): reason for kind, resource, control, reason in failed}
+        out = []
+        for one in chosen:
+            kind, resource = one.changes[0].kind, one.changes[0].resource
+            if reason := reasons.get((kind, resource, "")) or reasons.get((kind, resource, one.control)):
+                out.append(one)
+                held.append(Held(one, reason))
         chosen = [one for one in chosen if one not in out]
     counts = tally(findings)
     counts.update(findings=len(findings), planned=len(composed), held=len(held))
@@ -203,9 +219,10 @@ def plan_host(state: HostState, baseline: Baseline, policy: Policy) -> HostPlan:
         ),
         patches=patches,
         steps=steps,
-        notes=conflicts.notes(composed, state, steps.activation),
+        notes=conflicts.notes(composed, state, steps.activation) + told,
         postimages={k: {r: digest(document) for r, document in some.items()} for k, some in documents.items()},
         manager=bool(state.about.get("manager")),
+        proposals=proposals.make(state, held),
     )
 
 

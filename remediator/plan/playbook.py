@@ -148,8 +148,20 @@ def variables(plan: HostPlan, name: str, digest: str = "", run: Run | None = Non
             }
             for one in steps.updates
         ],
+        "recreates": [
+            {
+                "label": f"{one.owner} {one.name}",
+                "owner": one.owner,
+                "containers": list(one.containers),
+                "check": list(one.check),
+                "up": [list(words) for words in one.up],
+                "undo": [list(words) for words in one.undo],
+                "files": [root + path for path in one.files],
+                "grace": one.grace,
+            }
+            for one in steps.recreates
+        ],
         "activation": activation,
-        "recreates": [],
     }
 
 
@@ -218,6 +230,7 @@ def emit(plan: Plan, folder: Path) -> list[Path]:
     _write(folder / "plan.json", encode(plan))
     patches = []
     for host in plan.hosts:
+        _propose(host, folder / "proposals" / (host.host.name if plan.inventory else ""))
         for kind, resources in host.patches.items():
             for number, (resource, operations) in enumerate(resources.items()):
                 name = resource.strip("/").replace("/", "_") if kind != "container" else resource
@@ -227,6 +240,14 @@ def emit(plan: Plan, folder: Path) -> list[Path]:
                 patches.append(path)
     write_project(plan, folder)
     return patches
+
+
+def _propose(host: HostPlan, folder: Path) -> None:
+    """Write the proposals of a host's plan, one a container, for a person to read; they are not executable."""
+    for number, (name, text) in enumerate(host.proposals.items()):
+        kept = "".join(one if one.isascii() and (one.isalnum() or one in "._-") else "_" for one in name)
+        path = folder / f"{kept if kept == name and not name.startswith('.') else f'{number}-{kept}'}.sh"
+        _write(path, text)
 
 
 def encode(plan: Plan) -> bytes:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from ..model import ABSENT, Change, Disruption, Outcome, Safety
+from ..model import ABSENT, Change, Disruption, Finding, Outcome, Safety
 from ..plan.model import HostPlan, Plan, Texts
-from .terminal import Writer, counted, pointer, value
+from .terminal import Writer, counted, owned, pointer, value
 
 if TYPE_CHECKING:
     from ..plan.stream import Summary
@@ -59,11 +59,14 @@ def host_plan(plan: HostPlan, controls: Mapping[str, Texts], out: Writer) -> Non
     )
     out.line()
     explained: set[str] = set()
+    owners = {one.resource: one.owner for one in plan.findings if one.kind == "container"}
     grouped: dict[tuple[str, str], list[Change]] = {}
     for change in plan.changes:
         grouped.setdefault((change.kind, change.resource), []).append(change)
     for (kind, resource), changes in grouped.items():
-        out.parts(("  " + (f"container {resource}" if kind == "container" else resource), "bold"))
+        owner = owners.get(resource) if kind == "container" else None
+        told = f", created by {owner.kind} {owner.name} ({owner.where})" if owner and owner.name else ""
+        out.parts(("  " + (f"container {resource}" if kind == "container" else resource), "bold"), (told, "dim"))
         told = ""
         for one in changes:
             if one.control != told:
@@ -79,12 +82,12 @@ def host_plan(plan: HostPlan, controls: Mapping[str, Texts], out: Writer) -> Non
         out.line()
     if plan.held:
         out.line("Held (not run):", "bold")
-        reasons: dict[tuple[str, str], list[str]] = {}
+        reasons: dict[tuple[str, str], list[Finding]] = {}
         for held in plan.held:
-            reasons.setdefault((held.finding.control, held.reason), []).append(held.finding.resource)
-        for (control, reason), resources in reasons.items():
+            reasons.setdefault((held.finding.control, held.reason), []).append(held.finding)
+        for (control, reason), some in reasons.items():
             out.parts(("  # ", "yellow"), _title(controls, control))
-            out.line(f"      {', '.join(resources)}")
+            out.line(f"      {owned(some)}")
             out.line(f"      {_because(controls, control, reason)}", "dim")
         out.line()
     for outcome in (Outcome.WAIVED, Outcome.UNKNOWN, Outcome.MANUAL):
@@ -100,10 +103,12 @@ def host_plan(plan: HostPlan, controls: Mapping[str, Texts], out: Writer) -> Non
         out.line(f"Note: {note}", "yellow")
     action = plan.steps.activation.action
     updates = sum(len(one.names) for one in plan.steps.updates)
+    anew = sum(len(one.containers) for one in plan.steps.recreates)
     out.line(
         f"{counted(len(plan.steps.files), 'file')} edited, "
         f"modes or owners of {counted(len(plan.steps.attributes), 'file')} set, "
         f"{counted(updates, 'container')} updated live, "
+        f"{counted(anew, 'container') + ' created anew, ' if anew else ''}"
         f"daemon: {'left alone' if action == 'none' else action}"
     )
     number = plan.counts

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import IO
 
-from ..model import ABSENT, Value
+from ..model import ABSENT, Finding, Value
 
 _COLOURS = {
     "red": "31", "green": "32", "yellow": "33", "blue": "34", "magenta": "35", "cyan": "36", "bold": "1", "dim": "2",
@@ -61,6 +62,14 @@ def value(one: Value, path: str = "") -> str:
         retries = f":{one['MaximumRetryCount']}" if one.get("MaximumRetryCount") else ""
         return f"{one.get('Name') or 'no'}{retries}"
     return json.dumps(one, ensure_ascii=False)
+
+
+def owned(findings: Iterable[Finding]) -> str:
+    """The resources of findings; containers of the same owner together, with the owner behind them."""
+    groups: dict[str, list[str]] = {}
+    for one in findings:
+        groups.setdefault(one.owner.label if one.owner else "", []).append(one.resource)
+    return "; ".join(f"{', '.join(some)}{f' ({label})' if label else ''}" for label, some in groups.items())
 
 
 def counted(many: int, noun: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..model import ABSENT, Finding, HostId, Outcome, Severity
-from .terminal import Writer, clean, pointer, value
+from .terminal import Writer, clean, owned, pointer, value
 
 if TYPE_CHECKING:
     from ..apply.apply import Prediction
@@ -53,10 +53,10 @@ def audit(findings: list[Finding], tally: dict[str, int], out: Writer, show_all:
                 (f"  [{control}]", "dim"),
             )
             if len({one.reason for one in some}) == 1 and len(some) > 1:
-                out.line(f"         {', '.join(one.resource for one in some)}: {first.reason}")
+                out.line(f"         {owned(some)}: {first.reason}")
                 continue
             for one in some:
-                out.line(f"         {one.resource}: {one.reason}")
+                out.line(f"         {owned([one])}: {one.reason}")
     out.line()
     out.line(counts(tally), "bold")
     if not show_all:

@@ -221,7 +221,7 @@ def test_layers_stand_in_the_order_of_their_strength() -> None:
                 {"PathOnHost": "/dev/b", "PathInContainer": "/dev/c", "CgroupPermissions": "r"},
             ],
         ),
-        ("healthcheck: {test: curl x}", "/Config/Healthcheck", ["CMD-SHELL"]),
+        ("healthcheck: {test: curl x}", "/Config/Healthcheck", ["CMD-SHELL", "curl x"]),
         ("healthcheck: {test: [CMD, x], disable: true}", "/Config/Healthcheck", []),
         (
             "use_api_socket: true",

@@ -151,13 +151,12 @@ def test_pids_follow_use() -> None:
         ("container-capabilities", {"CapAdd": ["NET_ADMIN"]}),
     ],
 )
-def test_what_is_fixed_at_creation_is_held(control: str, host: dict[str, Any]) -> None:
-    """A container that would have to be made anew is not touched."""
+def test_what_is_fixed_at_creation_is_held_where_nobody_owns_it(control: str, host: dict[str, Any]) -> None:
+    """A container that would have to be made anew, by nobody knows whom, is not touched."""
     plan = planned(engine(inspect("db", host), live={"db": LIVE}), control)
-    assert (
-        plan.changes,
-        [one.reason for one in plan.held],
-    ) == ((), ["the container has to be created anew: change it where it is defined"])
+    (held,) = plan.held
+    assert plan.changes == ()
+    assert held.reason.startswith("nobody is known who creates this container: ")
 
 
 def test_a_daemons_default_is_seen_in_the_process() -> None:
@@ -172,7 +171,8 @@ def test_a_daemons_default_is_seen_in_the_process() -> None:
 def test_a_swarm_task_keeps_its_restart_policy() -> None:
     """The service decides whether a task is started again."""
     host = {"RestartPolicy": {"Name": "always", "MaximumRetryCount": 0}}
-    labels = {"com.docker.swarm.service.id": "abc"}
+    swarm = "com.docker.swarm."
+    labels = {swarm + "service.id": "abc", swarm + "service.name": "shop", swarm + "task.name": "db"}
     assert Outcome.NOT_APPLICABLE is judged("container-restart-policy", host, labels=labels).outcome
     assert Outcome.FAIL is judged("container-memory", host, labels=labels).outcome
 
@@ -199,8 +199,28 @@ def test_containers_with_the_same_values_are_updated_together() -> None:
 
 def test_changes_say_what_they_rest_on() -> None:
     """A reader of the plan sees the measured use."""
-    assert judged("container-memory").changes[0].evidence == ("uses 10 MiB, at its peak 100 MiB",)
-    assert judged("container-pids").changes[0].evidence == ("runs 20 tasks",)
+    assert judged("container-memory").changes[0].evidence[0] == "uses 10 MiB, at its peak 100 MiB"
+    assert judged("container-pids").changes[0].evidence[0] == "runs 20 tasks"
+
+
+@pytest.mark.parametrize(
+    ("written", "tmpfs", "told"),
+    [
+        (None, None, "what it writes outside of its volumes is not known"),
+        ([], None, "writes nothing outside of its volumes"),
+        (["/tmp/x", "/run/app.pid"], {"/tmp": "", "/run": ""}, "writes to /tmp, /run only"),
+        (["/tmp/x", "/app/db"], {"/tmp": ""}, "writes to /app/db: needs a volume or tmpfs there"),
+        (["/tmpfile"], None, "writes to /tmpfile: needs a volume or tmpfs there"),
+    ],
+)
+def test_a_read_only_root_comes_with_tmpfs_for_scratch_files(
+    written: list[str] | None, tmpfs: dict[str, str] | None, told: str
+) -> None:
+    """What a container was seen to write decides which tmpfs it gets, and what is said of the rest."""
+    live = {**LIVE, "written": written} if written is not None else LIVE
+    root, *rest = judged("container-readonly-rootfs", live=live).changes
+    assert (root.after, root.evidence) == (True, (told,))
+    assert [one.after for one in rest] == ([tmpfs] if tmpfs else [])
 
 
 @pytest.mark.parametrize("tailored", [{"set_if": {"unset": [0], "to": 5 * GIB}}, {"eq": 5 * GIB}])

@@ -110,7 +110,7 @@ def test_more_is_planned_the_more_is_allowed() -> None:
         ("docker-live-restore", Policy(Safety.UNSAFE, Disruption.NONE), "needs --max-disruption reload"),
         ("docker-userns-remap", ALL, "manual: "),
         ("docker-log-driver", ALL, "manual: give "),
-        ("container-readonly-rootfs", ALL, "the container has to be created anew"),
+        ("container-readonly-rootfs", ALL, "nobody is known who creates this container"),
     ],
 )
 def test_what_is_held_says_why(control: str, policy: Policy, reason: str) -> None:
