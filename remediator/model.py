@@ -231,7 +231,7 @@ class Recreate(Model, frozen=True, tag="recreate"):
 
     `check` is run first, and must succeed; `up` are run in their order. `files` are the edited files that it
     rests on: when a new container is not healthy or ends within `grace` seconds, they are put back and `undo` is
-    run. An empty `check` or `undo` is none.
+    run. An empty `check` is none. With `grace` 0 the containers did not run before, and are not started.
     """
 
     owner: str

@@ -20,6 +20,8 @@ from .activation import docker
 _MASKED: Final = "\u2022"  # what a variable of which only the name is known is filled in with
 _NETWORK: Final = "/HostConfig/NetworkMode"
 
+_GRACE: Final = 30  # seconds in which a new container must not end
+
 Groups = dict[Any, dict[str, list[Change]]]  # changes by container, by what creates them together
 
 
@@ -153,7 +155,7 @@ def _compose(state: HostState, facts: Mapping[str, Fact], some: dict[str, list[C
         reasons = {change.path: reason for change, reason in patched.refused}
         for one in changes:
             if one.path in reasons:
-                routed.refuse([one], reasons[one.path], live=True)
+                routed.refuse([one], _told(reasons[one.path]), live=True)
         kept = [one for one in wanted if one.path not in reasons]
         if _anew(kept):
             anew.add(service)
@@ -166,6 +168,12 @@ def _compose(state: HostState, facts: Mapping[str, Fact], some: dict[str, list[C
     routed.files += changed
     for service in sorted(anew):
         routed.recreates.append(_up(state, facts, source, service, [one.path for one in changed]))
+
+
+def _told(reason: str) -> str:
+    """A reason in which no mask stands for a value that only the host knows."""
+    where, masked, _ = reason.partition(f": '{_MASKED}")
+    return f"{where}: comes from a variable, and its value does not leave the host" if masked else reason
 
 
 def _spelled(change: Change, source: Mapping[str, Any], project: Project) -> Change:
@@ -206,7 +214,9 @@ def _up(
     base += [word for path in source["environment"] for word in ("--env-file", path)]
     base += [word for path in source["files"] for word in ("-f", path)]
     scale = ["--scale", f"{service}={len(names)}"] if len(names) > 1 else []
-    up = (*base, "up", "-d", "--no-deps", *scale, service)
+    running = any(facts[name].evidence["state"]["Running"] for name in names)
+    # what has ended, as jobs do, is created anew and not started
+    up = (*base, "up", "-d" if running else "--no-start", "--no-deps", *scale, service)
     return Recreate(
         owner="compose",
         name=f"{source['project']}/{service}",
@@ -215,6 +225,7 @@ def _up(
         up=(up,),
         undo=(up,),
         files=tuple(files),
+        grace=_GRACE if running else 0,
     )
 
 
@@ -245,9 +256,11 @@ def _unit(state: HostState, facts: Mapping[str, Fact], some: dict[str, list[Chan
         return
     routed.files.append(edit)
     if _anew(kept):
-        words = (("systemctl", "daemon-reload"), ("systemctl", "restart", source["unit"]))
+        # what does not run is not started
+        words = (("systemctl", "daemon-reload"), ("systemctl", "try-restart", source["unit"]))
+        grace = _GRACE if facts[name].evidence["state"]["Running"] else 0
         routed.recreates.append(
-            Recreate("systemd", source["unit"], containers=(name,), up=words, undo=words, files=(edit.path,))
+            Recreate("systemd", source["unit"], (name,), up=words, undo=words, files=(edit.path,), grace=grace)
         )
 
 
@@ -273,5 +286,6 @@ def _swarm(
                 containers=tuple(sorted(some)),
                 up=((*docker(state), "service", "update", "--detach=false", *options, service),),
                 undo=((*docker(state), "service", "rollback", "--detach=false", service),),
+                grace=_GRACE,
             )
         )

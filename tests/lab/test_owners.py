@@ -239,7 +239,7 @@ def test_a_unit_gets_a_drop_in(story: Story) -> None:
     """The unit stays as it is; specifiers, quotes and continued lines are in the drop-in as well."""
     step = recreate(story.plan, "metrics.service")
     path = f"{METRICS}.d/50-remediator.conf"
-    assert (step.files, step.up[1]) == ((path,), ("systemctl", "restart", "metrics.service"))
+    assert (step.files, step.up[1]) == ((path,), ("systemctl", "try-restart", "metrics.service"))
     (edit,) = [one for one in story.plan.steps.files if one.path == path]
     assert edit.content.splitlines()[1:] == [
         "[Service]",

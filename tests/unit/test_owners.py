@@ -139,6 +139,24 @@ def test_what_cannot_be_changed_is_held_and_live_changes_are_told_to_be_lost(mor
     assert bool(plan.steps.files) != any("lost when it is created anew" in one for one in plan.notes)
 
 
+def test_a_job_that_has_ended_is_not_run_again() -> None:
+    """Its container is created anew, and not started."""
+    one = inspect("shop-web-1", PRIVILEGED, labels=labels(), running=False)
+    plan = planned(host(one, compose={"shop-web-1": claim("web")}, files={COMPOSE: file(SHOP)}))
+    (step,) = plan.steps.recreates
+    assert (step.up[0][-4:], step.grace) == (("up", "--no-start", "--no-deps", "web"), 0)
+
+
+@pytest.mark.parametrize("value", ["${P}", "${P:-true}"])
+def test_a_value_that_a_variable_decides_is_not_guessed(value: str) -> None:
+    """Of .env files the names are known, and nothing is put in the place of what they set."""
+    state = shop(SHOP.replace("true", value), claim={"variables": {"/srv/shop/.env": ["P"]}})
+    plan = planned(state)
+    assert plan.steps.files == ()
+    assert all("variable" in one or "comes from ${P}" in one for one in reasons(plan))
+    assert "•" not in "".join(reasons(plan))
+
+
 def test_one_offs_are_not_created_anew() -> None:
     """What `docker compose run` made ends by itself."""
     given = {**labels(), "com.docker.compose.oneoff": "True"}
