@@ -70,8 +70,11 @@ def _foreign(host: HostPlan, state: HostState) -> str:
 
 def _stale(host: HostPlan, state: HostState, half_done: bool) -> str:
     """Which resource is not what the plan was made for; half-way, what it leads to counts as well."""
+    anew = {name for one in host.steps.recreates for name in one.containers} if half_done else set()
     for kind, resources in host.preimages.items():
         for resource, wanted in resources.items():
+            if kind == "container" and resource in anew:
+                continue
             fact = state.facts.get(kind, {}).get(resource)
             if fact is not None and not fact.unknown:
                 if preimage(fact) == wanted:

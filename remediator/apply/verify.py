@@ -16,10 +16,20 @@ def sort(plan: HostPlan, state: HostState, baseline: Baseline) -> tuple[list[Fin
     One is fixed when it passes and every value that the plan set is there.
     """
     now = {(one.control, one.resource): one for one in audit(state, baseline)}
-    fixed, pending, failed = [], [], []
+    fixed: list[Finding] = []
+    pending: list[Finding] = []
+    failed: list[Finding] = []
     for planned in plan.findings:
         found = now.get((planned.control, planned.resource), planned)
-        if found.pending:
+        if planned.owner is not None and planned.owner.kind == "swarm":  # its tasks have other names by now
+            tasks = [
+                one
+                for one in now.values()
+                if (one.control, one.owner) == (planned.control, planned.owner)
+                and one.outcome is not Outcome.NOT_APPLICABLE
+            ]
+            (fixed if tasks and all(one.outcome is Outcome.PASS for one in tasks) else failed).append(found)
+        elif found.pending:
             pending.append(found)
         elif found.outcome is Outcome.PASS and _as_planned(plan, planned, state):
             fixed.append(found)

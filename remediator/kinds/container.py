@@ -76,6 +76,8 @@ def _evidence(fact: Fact, control: Control) -> tuple[str, ...]:
 
 def _settled(control: Control, resource: str, fact: Fact) -> Finding | None:
     """The finding of a control that need not look at the document, or None."""
+    if owner.of(fact).kind == "swarm" and not fact.evidence["state"].get("Running"):
+        return finding(control, resource, Outcome.NOT_APPLICABLE, "a task of a swarm service that has ended")
     if control.path == _RESTART and owner.of(fact).kind == "swarm" and "Condition" not in fact.evidence["source"]:
         return finding(control, resource, Outcome.NOT_APPLICABLE, "a task of a swarm service: its service decides")
     wanted = (control.expect or {}).get("has", []) if control.path == "/HostConfig/SecurityOpt" else []
