@@ -18,8 +18,8 @@ options:
     default: 10
 """
 
-from ansible.module_utils import remediator_containers, remediator_probe  # noqa: E402
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+from ansible.module_utils.remediator import containers, probe  # noqa: E402
 
 
 def main() -> None:
@@ -29,9 +29,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        evidence = remediator_probe.collect(
-            module.params["request"], remediator_containers.CliEngine(module.params["timeout"])
-        )
+        evidence = probe.collect(module.params["request"], containers.CliEngine(module.params["timeout"]))
     except (OSError, ValueError) as error:
         module.fail_json(msg="cannot be read: %s" % error)
     module.exit_json(changed=False, evidence=evidence)

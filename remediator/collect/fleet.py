@@ -13,16 +13,19 @@ from ..errors import InputError
 from ..runner import packaged
 from .local import TIMEOUT
 
+# the modules of the probe, which is a package on other hosts as it is here
+PROBE = ("__init__", "probe", "containers", "usage", "processes", "sockets", "layers", "surroundings")
+
 
 def _write_project(request: dict[str, Any], timeout: int, folder: Path) -> None:
     for name in ("collect.yml", "library/remediator_collect.py"):
         target = folder / name
         target.parent.mkdir(exist_ok=True)
         target.write_bytes(packaged(name))
-    utilities = folder / "module_utils"
-    utilities.mkdir()
-    for name in ("probe", "containers"):
-        (utilities / f"remediator_{name}.py").write_bytes((files(__package__) / f"{name}.py").read_bytes())
+    utilities = folder / "module_utils" / "remediator"
+    utilities.mkdir(parents=True)
+    for name in PROBE:
+        (utilities / f"{name}.py").write_bytes((files(__package__) / f"{name}.py").read_bytes())
     variables = folder / "group_vars"
     variables.mkdir()
     document = {"remediator_request": request, "remediator_timeout": timeout}

@@ -35,13 +35,14 @@ class SdkEngine:
             info = client.info()
             bridge: dict[str, Any] = next(iter(client.networks(names=["bridge"])), {})
             listed = client.containers(all=True)
+            images = sorted(tag for one in client.images() for tag in one.get("RepoTags") or [] if "<none>" not in tag)
             with ThreadPoolExecutor(_PARALLEL) as pool:
                 documents = list(pool.map(lambda one: _inspect(client, one["Id"]), listed))
         except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
             return {"error": _reason(error)}
         finally:
             client.close()
-        return containers.gather(info, bridge, [one for one in documents if one is not None])
+        return containers.gather(info, bridge, [one for one in documents if one is not None], images)
 
 
 def _inspect(client: Any, identity: str) -> dict[str, Any] | None:
@@ -70,14 +71,14 @@ class RecordedEngine:
         """
         try:
             document = json.loads(self._path.read_bytes())
-            found = containers.gather(document["info"], document.get("bridge", {}), document["inspect"])
+            found = containers.gather(document["info"], document.get("bridge", {}), document["inspect"], recorded=True)
         except FileNotFoundError:
             return {"error": "a file tree without recorded engine data"}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{self._path}: not a recording of an engine: {error!r}") from error
         measured = document.get("live", {})
         for name, one in found["containers"].items():
-            one["live"] = measured.get(name, {})  # never of this machine's processes with the same numbers
+            one["live"] = measured.get(name, {})
         found["recorded"] = True
         return found
 
