@@ -1,0 +1,5 @@
+"""What a change would break here, from evidence of the host as it runs; one module per subject."""
+
+from .impact import adjusted
+
+__all__ = ["adjusted"]
