@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from ..model import Change
@@ -26,6 +27,7 @@ def members(view: View) -> list[Container]:
     return [one for one in view.running if one.on_bridge]
 
 
+@lru_cache(maxsize=1)
 def flows(view: View) -> list[Flow]:
     """Connections between containers on docker0: those of now and of the last minute, and what is tracked."""
     names = {address: one.name for one in members(view) for address in one.addresses}
@@ -50,6 +52,7 @@ def _linked(flow: Flow, view: View) -> bool:
     return flow.server in view.containers[flow.client].links and (flow.protocol, flow.port) in server.exposed
 
 
+@lru_cache(maxsize=1)
 def contacts(view: View) -> list[tuple[str, str]]:
     """Pairs on docker0 that have exchanged packets since they were started: the kernel's neighbour tables."""
     names = {address: one.name for one in members(view) for address in one.addresses}

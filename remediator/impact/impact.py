@@ -7,8 +7,7 @@ from typing import Final
 
 import msgspec
 
-from ..kinds.compare import Scope
-from ..model import Change, Disruption, Finding, HostState
+from ..model import Change, Disruption, Finding
 from . import access, bridge, daemon, limits, namespaces, privileges, restart, rootfs
 from .verdict import Verdict, applied, merged
 from .view import View
@@ -43,16 +42,16 @@ SUBJECTS: Final[Mapping[tuple[str, str], Subject]] = {
 }
 
 
-def adjusted(found: Finding, state: HostState, scope: Scope) -> Finding:
+def adjusted(found: Finding, view: View) -> Finding:
     """The finding with what its changes would break as evidence, and their safety by it.
 
     Changes that go together share the verdict of the one that decides. Only what was seen on the host that
     runs is judged: on a file tree, or without an answer of the engine, every change keeps its static class.
     """
-    if not state.about.get("live") or state.about.get("recorded") or not found.changes:
+    about = view.state.about
+    if not about.get("live") or about.get("recorded") or not found.changes:
         return found
-    engine = state.about.get("engine_error")
-    view = View(state, scope)
+    engine = about.get("engine_error")
     subject = next((one for one in found.changes if (one.kind, one.path) in SUBJECTS), None)
     verdict = Verdict()
     if subject is not None and not (engine and found.kind != "file"):

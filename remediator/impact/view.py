@@ -21,6 +21,8 @@ class Container:
         self.state: dict[str, Any] = fact.evidence.get("state", {})
         self.live: dict[str, Any] = fact.evidence.get("live", {})
         self._collected_at = collected_at
+        # the containers that it has a legacy link to
+        self.links = [one.partition(":")[0].lstrip("/") for one in self.host.get("Links") or []]
 
     @property
     def running(self) -> bool:
@@ -64,12 +66,6 @@ class Container:
         """(protocol, port) of what others can reach: not what listens on loopback alone."""
         rows = [*self.network.get("listens", []), *self.network.get("datagrams", [])]
         return {(name, port) for name, address, port in rows if not address.startswith(_LOOPBACK)}
-
-    @property
-    def links(self) -> dict[str, str]:
-        """The containers that it has a legacy link to."""
-        words = (one.partition(":")[0].lstrip("/") for one in self.host.get("Links") or [])
-        return {one: one for one in words}
 
     @property
     def exposed(self) -> set[tuple[str, int]]:

@@ -59,8 +59,9 @@ def select(
 ) -> tuple[list[Finding], list[Held]]:
     """The failing findings that will be fixed, and those that are held with the reason."""
     chosen, held = [], []
+    view = impact.View(state, around)
     for one in (conflicts.adjusted(one, state) for one in findings if one.outcome is Outcome.FAIL):
-        found = impact.adjusted(one, state, around)
+        found = impact.adjusted(one, view)
         reason = _hold(found, policy, state, one.changes[0].evidence if one.changes else ())
         if reason:
             held.append(Held(found, reason))
