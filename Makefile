@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint format bench bench-fleet examples lab lab-down lab-rebuild clean
+.PHONY: help demo test lint format bench bench-fleet impact examples lab lab-down lab-rebuild clean
 
 help:
 	@echo "make demo         a tour on a copy of the example host: no Docker, no root"
@@ -14,6 +14,7 @@ help:
 	@echo "make lint         ruff and mypy"
 	@echo "make format       ruff format"
 	@echo "make bench        measure on an engine; bench-fleet on many hosts (root, Debian)"
+	@echo "make impact       what plans say that changes break, against what they break (root, Debian)"
 	@echo "make examples     make the files in examples/ anew"
 	@echo "make lab HOSTS=3  bring up throwaway servers (root, Debian); lab-down, lab-rebuild"
 	@echo "make clean        remove .venv, build/ and caches"
@@ -25,7 +26,7 @@ test: $(VENV)/installed-dev
 	@failed=; \
 	$(MAKE) --no-print-directory lint || failed="lint "; \
 	$(BIN)/python -m pytest -ra -n 2 --dist loadfile tests/unit tests/compose tests/demo || failed="$${failed}unit "; \
-	$(BIN)/python -m pytest -ra tests/engine tests/lab || failed="$${failed}engine-and-lab"; \
+	$(BIN)/python -m pytest -ra tests/engine tests/lab tests/impact || failed="$${failed}engine-and-lab"; \
 	if [ -n "$$failed" ]; then echo "Failed: $$failed"; exit 1; fi
 
 lint: $(VENV)/installed-dev
@@ -42,6 +43,9 @@ bench: $(VENV)/installed-dev
 
 bench-fleet: $(VENV)/installed-dev
 	$(BIN)/python -m tests.bench.fleet
+
+impact: $(VENV)/installed-dev
+	$(BIN)/python -m tests.impact
 
 examples: $(VENV)/installed-dev
 	$(BIN)/python -m examples.regenerate

@@ -69,10 +69,17 @@ class Pids(Model, frozen=True):
     round_to: Annotated[int, msgspec.Meta(ge=1)] = 64
 
 
+class Impact(Model, frozen=True):
+    """For how many seconds a container must have run before what was not seen counts as ruled out."""
+
+    observed: Annotated[int, msgspec.Meta(ge=1)] = 24 * 3600
+
+
 class Parameters(Model, frozen=True):
     memory: Memory = Memory()
     pids: Pids = Pids()
     cpu_shares: Annotated[int, msgspec.Meta(ge=2)] = 512
+    impact: Impact = Impact()
 
 
 class Tailoring(Model, frozen=True):

@@ -829,7 +829,7 @@ def recreate(run: Run, engine: Engine, one: Document) -> None:
         code, _, told = call(words, CREATING)
         if code:
             raise GuardError("%s: %s: %s" % (one["label"], " ".join(words[:3]), told))
-    if one["owner"] != "swarm":  # which watches its tasks itself, and names them anew
+    if one["owner"] != "swarm" and one["grace"]:  # which watches its tasks itself, and names them anew
         watch(engine, one)
     run.note("recreate", "did", label=one["label"])
 

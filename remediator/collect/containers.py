@@ -5,13 +5,13 @@ Standard library only and Python 3.8, like the probe.
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
 from typing import Any
 
-from . import runs
+from . import layers, processes, runs, sockets, surroundings, usage
 
+_WALKING = 2.0  # seconds for the layers of all containers, and what is looked at beside them
+_TALKING = 1.5  # seconds for the connections of all containers
 _INFO = (
     "ServerVersion", "Driver", "LoggingDriver", "CgroupDriver", "CgroupVersion", "SecurityOptions",
     "LiveRestoreEnabled", "ExperimentalBuild", "Debug", "DockerRootDir", "MemTotal", "NCPU", "SwapLimit",
@@ -83,6 +83,7 @@ def project_container(inspect: dict[str, Any]) -> dict[str, Any]:
     document["SecurityOpt"] = security_options(host.get("SecurityOpt") or [])
     document["Tmpfs"] = dict(host.get("Tmpfs") or {})
     health = config.get("Healthcheck") or {}
+    networks = (inspect.get("NetworkSettings") or {}).get("Networks") or {}
     return {
         "document": {
             "Id": inspect.get("Id", ""),
@@ -110,58 +111,24 @@ def project_container(inspect: dict[str, Any]) -> dict[str, Any]:
             "StartedAt": state.get("StartedAt", ""),
             "Health": (state.get("Health") or {}).get("Status", ""),
             "RestartCount": inspect.get("RestartCount", 0),
-            "Networks": sorted(((inspect.get("NetworkSettings") or {}).get("Networks") or {}).keys()),
+            "Networks": sorted(networks),
+            "Addresses": {name: _address(one) for name, one in sorted(networks.items()) if one and _address(one)},
+            "ExposedPorts": sorted(config.get("ExposedPorts") or {}),
+            "Tmpfs": sorted(host.get("Tmpfs") or {}),
+            "StopTimeout": config.get("StopTimeout"),
+            "StopSignal": config.get("StopSignal") or "SIGTERM",
             "Labels": {k: v for k, v in sorted((config.get("Labels") or {}).items()) if _LABELS.match(k)},
         },
     }
 
 
-def _number(path: str) -> int:
-    try:
-        with open(path, encoding="ascii", errors="replace") as file:
-            word = file.read(64).strip()
-    except OSError:
-        return 0
-    return int(word) if word.isdigit() else 0
+def _address(network: dict[str, Any]) -> list[str]:
+    return [one for one in (network.get("IPAddress"), network.get("GlobalIPv6Address")) if one]
 
 
-def _cgroups(pid: int) -> dict[str, str]:
-    found = {}
-    try:
-        with open("/proc/%d/cgroup" % pid, encoding="utf-8", errors="replace") as file:
-            for line in file:
-                _, controllers, path = line.rstrip("\n").split(":", 2)
-                for name in controllers.split(","):
-                    found[name] = path
-    except (OSError, ValueError):
-        pass
-    return found
-
-
-def _first(*paths: str) -> int:
-    return next((number for number in map(_number, paths) if number), 0)
-
-
-def live(pid: int) -> dict[str, Any]:
-    """What a running container uses: memory and its peak in bytes, tasks, OOM kills, NoNewPrivs of pid 1."""
-    groups = _cgroups(pid)
-    v1 = {name: "/sys/fs/cgroup/%s%s/" % (name, groups[name]) for name in ("memory", "pids") if name in groups}
-    v2 = "/sys/fs/cgroup" + groups.get("", "/nowhere") + "/"
-    memory, pids = v1.get("memory", v2), v1.get("pids", v2)
-    found: dict[str, Any] = {
-        "memory": _first(memory + "memory.usage_in_bytes", v2 + "memory.current"),
-        "memory_peak": _first(memory + "memory.max_usage_in_bytes", v2 + "memory.peak"),
-        "memory_limit": _first(memory + "memory.limit_in_bytes", v2 + "memory.max"),
-        "pids": _first(pids + "pids.current"),
-    }
-    try:
-        with open("/proc/%d/status" % pid, encoding="utf-8", errors="replace") as file:
-            for line in file:
-                if line.startswith("NoNewPrivs:"):
-                    found["no_new_privileges"] = line.split()[1] == "1"
-    except OSError:
-        pass
-    return found
+def _given(one: dict[str, Any]) -> list[str]:
+    """The paths in a container at which the engine mounts something."""
+    return [str(mount["Destination"]) for mount in one["document"]["Mounts"]] + list(one["state"]["Tmpfs"])
 
 
 def _service(service: dict[str, Any]) -> dict[str, Any]:
@@ -181,12 +148,18 @@ def gather(
     inspects: list[dict[str, Any]],
     images: list[dict[str, Any]] = [],  # noqa: B006 - never changed
     services: list[dict[str, Any]] = [],  # noqa: B006
+    tags: list[str] | None = None,
+    recorded: bool = False,
 ) -> dict[str, Any]:
     """An engine's documents as evidence.
 
-    {info, bridge, services: {id: service}, containers: {name: {document, state, live, image, run}}}
+    {info, bridge, images: [tag], host, services: {id: service}, containers: {name: {document, state, live, image,
+    run}}}. `images` are documents of those in use, `tags` the names of all. Unless they are recorded, what runs is
+    looked at as well, from outside.
     """
-    containers = {}
+    containers: dict[str, Any] = {}
+    addresses: list[str] = []
+    walk = layers.Layers(_WALKING)
     by_id = {one.get("Id", ""): one for one in images}
     for inspect in sorted(inspects, key=lambda one: str(one.get("Name", ""))):
         one = project_container(inspect)
@@ -195,80 +168,68 @@ def gather(
             # moby: daemon/create.go, generateSecurityOpt: for these the engine adds it by itself
             host["SecurityOpt"] = [option for option in host["SecurityOpt"] if option != "label=disable"]
         image = by_id.get(inspect.get("Image", ""))
-        if one["state"]["Running"] and one["state"]["Pid"]:
-            one["live"] = live(one["state"]["Pid"])
         if image is not None:
             one["image"] = {"digests": sorted(image.get("RepoDigests") or [])}
             if not any(_LABELS.match(key) for key in one["state"]["Labels"]):
                 one["run"] = runs.project_run(inspect, image)
         containers[one["document"]["Name"]] = one
-    return {
+        addresses += [address for some in one["state"]["Addresses"].values() for address in some]
+        one["graph"] = inspect.get("GraphDriver") or {}
+        one["home"] = str((inspect.get("Config") or {}).get("WorkingDir") or "")
+    found: dict[str, Any] = {
         "services": {str(one.get("ID", "")): _service(one) for one in services},
         "info": project_info(info),
         "bridge": {"Options": bridge.get("Options") or {}, "Id": bridge.get("Id", "")},
         "containers": containers,
     }
+    if tags is not None:
+        found["images"] = tags
+    if not recorded:
+        listening = sockets.of_host()
+        found["host"] = surroundings.look(addresses, listening)
+        running = [one for one in containers.values() if one["state"]["Running"] and one["state"]["Pid"]]
+        near = [*addresses, *found["host"]["addresses"]]
+        inodes = {one["state"]["Pid"]: _look(one, walk, near) for one in running}
+        _talk(running, inodes, listening, near)
+    for one in containers.values():
+        del one["graph"], one["home"]
+    return found
 
 
-class CliEngine:
-    """The engine behind the docker command, for hosts that have nothing else."""
-
-    def __init__(self, timeout: int = 10) -> None:
-        self._timeout = timeout
-
-    def _docker(self, *words: str) -> str:
-        done = subprocess.run(  # noqa: UP022 - Python 3.8
-            ["docker", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=self._timeout, check=False
-        )
-        if done.returncode:
-            raise OSError(done.stderr.decode("utf-8", "replace").strip() or "docker ended with %d" % done.returncode)
-        return done.stdout.decode("utf-8", "replace")
-
-    def collect(self) -> dict[str, Any]:
-        """The engine's documents, or {error: reason} where it gives none within the time limit."""
-        try:
-            info = json.loads(self._docker("info", "--format", "{{json .}}"))
-            if info.get("ServerErrors"):
-                raise OSError("; ".join(info["ServerErrors"]))
-            bridges = self._docker("network", "ls", "--quiet", "--filter", "name=^bridge$").split()
-            bridge = json.loads(self._docker("network", "inspect", *bridges))[0] if bridges else {}
-            listed = self._docker("ps", "--all", "--quiet", "--no-trunc").split()
-            documents = []
-            for start in range(0, len(listed), 100):
-                documents += self._inspect("container", listed[start : start + 100])
-            images = self._inspect("image", sorted({str(one.get("Image", "")) for one in documents}))
-            manages = (info.get("Swarm") or {}).get("ControlAvailable")
-            listed = self._docker("service", "ls", "--quiet").split() if manages else []
-            services = self._inspect("service", listed)
-        except subprocess.TimeoutExpired:
-            return {"error": "the engine did not answer in time"}
-        except (OSError, ValueError, IndexError) as error:
-            return {"error": reason(str(error))}
-        return gather(info, bridge, documents, images, services)
-
-    def _inspect(self, kind: str, identities: list[str]) -> list[dict[str, Any]]:
-        if not identities:
-            return []
-        done = subprocess.run(  # one may be gone by now: the others are told all the same
-            ["docker", "inspect", "--type", kind, *identities],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=self._timeout,
-            check=False,
-        )
-        return list(json.loads(done.stdout.decode("utf-8", "replace") or "[]"))
+def _look(one: dict[str, Any], walk: layers.Layers, near: list[str]) -> set[str]:
+    """What a running container uses and does goes into `live`; the inodes of its sockets."""
+    pid, given = one["state"]["Pid"], _given(one)
+    where = usage.groups(pid)
+    seen = processes.look(pid, usage.tasks(pid, where), given)
+    inodes: set[str] = seen.pop("sockets")
+    one["live"] = {
+        **usage.measure(where),
+        "no_new_privileges": seen.pop("no_new_privileges"),
+        "processes": seen,
+        **walk.look(one["graph"], pid, given, one["home"]),
+    }
+    if one["document"]["HostConfig"]["NetworkMode"] != "host":
+        one["live"]["network"] = sockets.look(pid, near)
+    return inodes
 
 
-def reason(text: str) -> str:
-    """Why an engine cannot be asked, in one of a few sentences that are the same for SDK and command line."""
-    lowered = text.lower()
-    if "timed out" in lowered or "timeout" in lowered:
-        return "the engine did not answer in time"
-    if "permissionerror" in lowered or "permission denied" in lowered:
-        return "no permission to speak to the engine's socket"
-    if "'docker'" in lowered or '"docker"' in lowered:
-        return "there is no docker command"
-    absent = ("no such file", "filenotfound", "connection refused", "cannot connect", "connectionrefused")
-    if any(one in lowered for one in absent):
-        return "no engine answers at its socket"
-    return "the engine cannot be asked: " + text
+def _talk(
+    running: list[dict[str, Any]], inodes: dict[int, set[str]], host: list[tuple[Any, ...]], near: list[str]
+) -> None:
+    """The connections of containers on the host's network and on docker0, which are what changes would cut.
+
+    Each look at TCP takes the kernel milliseconds, so that those who have neighbours among the containers come
+    first, and there is a time for all of them.
+    """
+    waiting = []
+    for one in running:
+        pid, net = one["state"]["Pid"], one["live"].setdefault("network", {})
+        if one["document"]["HostConfig"]["NetworkMode"] == "host":
+            net.update(sockets.talk_on_host(host, inodes[pid], near))
+        elif "bridge" in one["state"]["Networks"]:
+            waiting.append((not net["neighbours"], pid, net))
+    deadline = layers.Deadline(_TALKING)
+    for _, pid, net in sorted(waiting, key=lambda each: each[:2]):
+        if deadline.over:
+            return
+        net.update(sockets.talk(pid, near))

@@ -14,7 +14,10 @@ from ..runner import packaged
 from .local import TIMEOUT
 
 # what runs on the host: a package of its own there, standard library only
-PROBE: Final = ("__init__", "probe", "containers", "runs", "masks", "owners")
+PROBE: Final = (
+    "__init__", "probe", "command", "containers", "runs", "masks", "owners", "usage", "processes", "sockets", "layers",
+    "surroundings",
+)  # fmt: skip
 
 
 def _write_project(request: dict[str, Any], timeout: int, folder: Path) -> None:

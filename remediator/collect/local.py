@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from . import containers, owners, probe
+from . import command, containers, owners, probe
 
 RECORDED = "engine.json"  # beside a file tree's root directory: recorded engine documents
 TIMEOUT = 10  # seconds that the engine has for an answer
@@ -35,6 +35,7 @@ class SdkEngine:
             info = client.info()
             bridge: dict[str, Any] = next(iter(client.networks(names=["bridge"])), {})
             listed = client.containers(all=True)
+            tags = sorted(tag for one in client.images() for tag in one.get("RepoTags") or [] if "<none>" not in tag)
             with ThreadPoolExecutor(_PARALLEL) as pool:
                 documents = list(pool.map(lambda one: _inspect(client, one["Id"]), listed))
                 used = sorted({str(one["Image"]) for one in documents if one})
@@ -45,7 +46,7 @@ class SdkEngine:
         finally:
             client.close()
         found = [one for one in documents if one is not None]
-        return containers.gather(info, bridge, found, [one for one in images if one is not None], services)
+        return containers.gather(info, bridge, found, [one for one in images if one is not None], services, tags)
 
 
 def _inspect(client: Any, identity: str) -> dict[str, Any] | None:
@@ -71,7 +72,7 @@ def _image(client: Any, identity: str) -> dict[str, Any] | None:
 
 
 def _reason(error: Exception) -> str:
-    return containers.reason(f"{type(error).__name__}: {error}" if "Timeout" in type(error).__name__ else str(error))
+    return command.reason(f"{type(error).__name__}: {error}" if "Timeout" in type(error).__name__ else str(error))
 
 
 class RecordedEngine:
@@ -88,14 +89,16 @@ class RecordedEngine:
         try:
             document = json.loads(self._path.read_bytes())
             more = document.get("images", []), document.get("services", [])
-            found = containers.gather(document["info"], document.get("bridge", {}), document["inspect"], *more)
+            found = containers.gather(
+                document["info"], document.get("bridge", {}), document["inspect"], *more, recorded=True
+            )
         except FileNotFoundError:
             return {"error": "a file tree without recorded engine data"}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{self._path}: not a recording of an engine: {error!r}") from error
         measured = document.get("live", {})
         for name, one in found["containers"].items():
-            one["live"] = measured.get(name, {})  # never of this machine's processes with the same numbers
+            one["live"] = measured.get(name, {})
         found["recorded"] = True
         return found
 

@@ -453,6 +453,25 @@ def _group_members(tree: Tree, name: str) -> list[str] | None:
     return None
 
 
+def _accounts(tree: Tree) -> dict[str, Any]:
+    """The local groups that have members, primary ones among them, and the users who can log in."""
+    names: dict[str, str] = {}
+    groups: dict[str, set[str]] = {}
+    for line in read_text(tree, "/etc/group").split("\n"):
+        fields = line.split(":")
+        if len(fields) > 3:
+            names[fields[2]] = fields[0]
+            groups[fields[0]] = {one for one in fields[3].split(",") if one}
+    logins = []
+    for line in read_text(tree, "/etc/passwd").split("\n"):
+        fields = line.split(":")
+        if len(fields) > 6:
+            groups.setdefault(names.get(fields[3], fields[3]), set()).add(fields[0])
+            if not fields[6].endswith(("/nologin", "/false", "/sync")) and fields[2] != "0":
+                logins.append(fields[0])
+    return {"groups": {name: sorted(some) for name, some in sorted(groups.items()) if some}, "logins": sorted(logins)}
+
+
 # --- all of it --------------------------------------------------------------------------------------
 
 
@@ -563,6 +582,7 @@ def collect(request: dict[str, Any], engine: Any = None) -> dict[str, Any]:
         "files": files,
         "data_root_mount": _partition(tree, paths["{daemon:data-root}"][0]),
         "docker_group": _group_members(tree, "docker"),
+        "accounts": _accounts(tree),
         "engine": engine.collect() if engine is not None else {"error": "no engine data"},
     }
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from .. import __version__
+from .. import __version__, impact
 from ..audit import audit, judge, scope, tally
 from ..baseline import Baseline
 from ..errors import InputError
@@ -34,8 +34,11 @@ LIFETIME = timedelta(hours=24)
 TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
-def _hold(found: Finding, policy: Policy, state: HostState) -> str:
-    """Why a finding's changes will not run under a policy; "" where they will."""
+def _hold(found: Finding, policy: Policy, state: HostState, told: tuple[str, ...]) -> str:
+    """Why a finding's changes will not run under a policy; "" where they will.
+
+    `told` is what raised their disruption here.
+    """
     for one in found.changes:
         if one.activation and not one.flag and not state.about["live"]:
             return "a file tree: nothing runs here that could take it up"
@@ -47,7 +50,7 @@ def _hold(found: Finding, policy: Policy, state: HostState) -> str:
         if one.safety < policy.fix:
             return f"needs --fix {one.safety.value}"
         if one.disruption > policy.max_disruption:
-            return ": ".join((f"needs --max-disruption {one.disruption.value}", *one.evidence))
+            return ": ".join((f"needs --max-disruption {one.disruption.value}", *told))
     return "" if found.changes else "no fix is known"
 
 
@@ -56,8 +59,10 @@ def select(
 ) -> tuple[list[Finding], list[Held]]:
     """The failing findings that will be fixed, and those that are held with the reason."""
     chosen, held = [], []
-    for found in (conflicts.adjusted(one, state) for one in findings if one.outcome is Outcome.FAIL):
-        reason = _hold(found, policy, state)
+    view = impact.View(state, around)
+    for one in (conflicts.adjusted(one, state) for one in findings if one.outcome is Outcome.FAIL):
+        found = impact.adjusted(one, view)
+        reason = _hold(found, policy, state, one.changes[0].evidence if one.changes else ())
         if reason:
             held.append(Held(found, reason))
         else:

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from ..model import ABSENT, Change, Disruption, Finding, Outcome, Safety
-from ..plan.model import HostPlan, Plan, Texts
+from ..plan.model import Held, HostPlan, Plan, Texts
 from .terminal import Writer, counted, owned, pointer, value
 
 if TYPE_CHECKING:
     from ..plan.stream import Summary
 
 
-def _change(one: Change, out: Writer) -> None:
+def _change(one: Change, out: Writer, seen: set[str]) -> None:
     before, after = value(one.before_value, one.path), value(one.after_value, one.path)
     told: tuple[tuple[str, str] | str, ...]
     if one.activation and not one.flag:
@@ -34,7 +34,9 @@ def _change(one: Change, out: Writer) -> None:
         (note, "green" if one.safety is Safety.SAFE else "yellow"),
     )
     for evidence in one.evidence:
-        out.line(f"        evidence: {evidence}", "dim")
+        if evidence not in seen:  # several changes of one resource may have the same
+            out.line(f"        evidence: {evidence}", "dim")
+        seen.add(evidence)
 
 
 def _title(controls: Mapping[str, Texts], control: str) -> str:
@@ -47,6 +49,21 @@ def _because(controls: Mapping[str, Texts], control: str, reason: str) -> str:
     if reason.startswith("manual"):
         return f"{reason}. {texts.manual}"
     return f"{reason}: {texts.why}" if reason.startswith("needs --fix") else reason
+
+
+def _evidence(held: Iterable[Held], control: str, reason: str, out: Writer) -> None:
+    """What was seen on this host of what a held change would do; the same of several resources once."""
+    seen: dict[str, list[str]] = {}
+    for one in held:
+        if (one.finding.control, one.reason) != (control, reason):
+            continue
+        whose = f"{one.finding.resource}: " if one.finding.kind == "container" else ""
+        for sentence in (line for change in one.finding.changes for line in change.evidence):
+            if sentence not in reason:
+                seen.setdefault(sentence, []).append(whose)
+    for sentence, names in seen.items():
+        whose = ", ".join(one.removesuffix(": ") for one in names if one)
+        out.line(f"      evidence: {whose + ': ' if whose else ''}{sentence}", "dim")
 
 
 def host_plan(plan: HostPlan, controls: Mapping[str, Texts], out: Writer) -> None:
@@ -68,6 +85,7 @@ def host_plan(plan: HostPlan, controls: Mapping[str, Texts], out: Writer) -> Non
         told = f", created by {owner.kind} {owner.name} ({owner.where})" if owner and owner.name else ""
         out.parts(("  " + (f"container {resource}" if kind == "container" else resource), "bold"), (told, "dim"))
         told = ""
+        seen: set[str] = set()
         for one in changes:
             if one.control != told:
                 told = one.control
@@ -75,7 +93,7 @@ def host_plan(plan: HostPlan, controls: Mapping[str, Texts], out: Writer) -> Non
                 if one.safety is not Safety.SAFE and told not in explained:
                     out.line(f"      {controls[told].why}", "dim")
                 explained.add(told)
-            _change(one, out)
+            _change(one, out, seen)
         out.line()
     if not plan.changes:
         out.line("  Nothing to change.")
@@ -89,6 +107,7 @@ def host_plan(plan: HostPlan, controls: Mapping[str, Texts], out: Writer) -> Non
             out.parts(("  # ", "yellow"), _title(controls, control))
             out.line(f"      {owned(some)}")
             out.line(f"      {_because(controls, control, reason)}", "dim")
+            _evidence(plan.held, control, reason, out)
         out.line()
     for outcome in (Outcome.WAIVED, Outcome.UNKNOWN, Outcome.MANUAL):
         found = [other for other in plan.others if other.outcome is outcome]

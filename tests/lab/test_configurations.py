@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from remediator import kinds
-from remediator.collect import local
+from remediator.collect import fleet, local
 from remediator.edited import join
 from remediator.model import Disruption, HostState, Safety
 from remediator.plan import candidate
@@ -104,13 +104,16 @@ def collected(host: Host) -> dict[str, Any]:
     """What the probe brings when it runs on the host itself."""
     folder = Path(local.__file__).parent
     host.run(["mkdir", "-p", "/run/probe/remediator_probe"])
-    for name in ("__init__", "probe", "containers"):
+    for name in fleet.PROBE:
         source = (folder / f"{name}.py").read_text(encoding="utf-8")
         host.write(f"/run/probe/remediator_probe/{name}.py", source)
     code = (
         "import json, sys; sys.path.insert(0, '/run/probe')\n"
-        "from remediator_probe import containers, probe\n"
-        "json.dump(probe.collect(json.load(sys.stdin), containers.CliEngine(10)), sys.stdout)\n"
+        "from remediator_probe import command, owners, probe\n"
+        "request = json.load(sys.stdin)\n"
+        "found = probe.collect(request, command.CliEngine(10))\n"
+        "found['owners'] = owners.gather(request, found['engine'])\n"
+        "json.dump(found, sys.stdout)\n"
     )
     found: dict[str, Any] = json.loads(host.run(["python3", "-c", code], input=json.dumps(kinds.request())).stdout)
     return found

@@ -76,7 +76,7 @@ def engine(
     """An engine's documents as the probe projects them."""
     full = {"ServerVersion": "28.5.2", "Driver": "overlay2", "LoggingDriver": "json-file", "MemTotal": 16 * GIB}
     bridge = {} if icc is None else {"Options": {"com.docker.network.bridge.enable_icc": icc}}
-    found = containers.gather({**full, **(info or {})}, bridge, list(inspects))
+    found = containers.gather({**full, **(info or {})}, bridge, list(inspects), recorded=True)
     for name, used in (live or {}).items():
         found["containers"][name]["live"] = dict(used)
     return found

@@ -158,7 +158,7 @@ def test_icc_under_live_restore_needs_its_containers_stopped() -> None:
     assert reason.startswith("needs --max-disruption recreate")
     plan = plan_host(given_, baseline("docker-icc"), ALL)
     assert Disruption.RECREATE is plan.changes[0].disruption
-    assert "web" in plan.changes[0].evidence[-1]
+    assert "web" in plan.changes[0].evidence[0]
     assert (plan.steps.activation.action, plan.steps.activation.stop) == ("restart", ("web",))
     assert any("web" in note for note in plan.notes)
 

@@ -1,0 +1,70 @@
+"""What each change of a finding would break here, and its safety adjusted by that. Pure, like all above the probe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import msgspec
+
+from ..model import Change, Disruption, Finding
+from . import access, bridge, daemon, limits, namespaces, privileges, restart, rootfs
+from .verdict import Verdict, applied, merged
+from .view import View
+
+Subject = Callable[[Change, View], Verdict]
+
+SUBJECTS: Final[Mapping[tuple[str, str], Subject]] = {
+    ("daemon", "/icc"): bridge.icc,
+    ("daemon", "/userland-proxy"): bridge.userland_proxy,
+    ("daemon", "/live-restore"): daemon.live_restore,
+    ("daemon", "/log-driver"): daemon.log_driver,
+    ("daemon", "/default-ulimits"): daemon.ulimits,
+    ("daemon", "/userns-remap"): daemon.userns_remap,
+    ("daemon", "/insecure-registries"): daemon.insecure_registries,
+    ("daemon", "/no-new-privileges"): privileges.default_no_new_privileges,
+    ("container", "/HostConfig/CapAdd"): privileges.capabilities,
+    ("container", "/HostConfig/Privileged"): privileges.privileged,
+    ("container", "/HostConfig/SecurityOpt"): privileges.security_options,
+    ("container", "/HostConfig/ReadonlyRootfs"): rootfs.readonly,
+    ("container", "/HostConfig/Memory"): limits.memory,
+    ("container", "/HostConfig/PidsLimit"): limits.pids,
+    ("container", "/HostConfig/CpuShares"): limits.cpu,
+    ("container", "/HostConfig/RestartPolicy"): restart.policy,
+    ("container", "/HostConfig/NetworkMode"): bridge.network,
+    ("container", "/HostConfig/PidMode"): namespaces.pid,
+    ("container", "/HostConfig/IpcMode"): namespaces.ipc,
+    ("container", "/HostConfig/UTSMode"): namespaces.uts,
+    ("container", "/HostConfig/UsernsMode"): namespaces.userns,
+    ("env", "/DOCKER_CONTENT_TRUST"): daemon.content_trust,
+    ("file", "/mode"): access.file,
+    ("file", "/owner"): access.file,
+    ("group", "/members"): access.group,
+}
+
+
+def adjusted(found: Finding, view: View) -> Finding:
+    """The finding with what its changes would break as evidence, and their safety by it.
+
+    Changes that go together share the verdict of the one that decides. Only what was seen on the host that
+    runs is judged: on a file tree, or without an answer of the engine, every change keeps its static class.
+    """
+    about = view.state.about
+    if not about.get("live") or about.get("recorded") or not found.changes:
+        return found
+    engine = about.get("engine_error")
+    subject = next((one for one in found.changes if (one.kind, one.path) in SUBJECTS), None)
+    verdict = Verdict()
+    if subject is not None and not (engine and found.kind != "file"):
+        verdict = SUBJECTS[subject.kind, subject.path](subject, view)
+    if found.kind == "daemon" and any(one.disruption >= Disruption.RESTART for one in found.changes):
+        verdict = merged([verdict, restart.lost(view)], told=restart.stops(view))
+    if verdict == Verdict():
+        return found
+    first = subject or found.changes[0]
+    judged = [applied(one, verdict) for one in found.changes]
+    changes = [
+        one if old is first else msgspec.structs.replace(one, evidence=old.evidence)
+        for old, one in zip(found.changes, judged, strict=True)
+    ]
+    return msgspec.structs.replace(found, changes=tuple(changes))

@@ -1,0 +1,123 @@
+"""A host's containers as the subjects of impact look at them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Final
+
+from ..kinds.compare import Scope
+from ..kinds.daemon import configured
+from ..model import ABSENT, Fact, HostState, Value
+
+_LOOPBACK: Final = ("127.", "::1")
+
+
+class Container:
+    """One container: its document, and what was seen of it while it ran."""
+
+    def __init__(self, name: str, fact: Fact, collected_at: str) -> None:
+        self.name, self.host = name, fact.document.get("HostConfig", {})
+        self.document: dict[str, Any] = fact.document
+        self.state: dict[str, Any] = fact.evidence.get("state", {})
+        self.live: dict[str, Any] = fact.evidence.get("live", {})
+        self._collected_at = collected_at
+        # the containers that it has a legacy link to
+        self.links = [one.partition(":")[0].lstrip("/") for one in self.host.get("Links") or []]
+
+    @property
+    def running(self) -> bool:
+        return bool(self.state.get("Running"))
+
+    @property
+    def unseen(self) -> str:
+        """Why something of it is not known."""
+        return "it was not looked at" if self.running else "it does not run"
+
+    @property
+    def processes(self) -> dict[str, Any]:
+        """What its processes are; {} where they were not looked at."""
+        found: dict[str, Any] = self.live.get("processes", {})
+        return found
+
+    @property
+    def network(self) -> dict[str, Any]:
+        """What it does on its network, as far as that was looked at."""
+        found: dict[str, Any] = self.live.get("network") or {}
+        return found
+
+    @property
+    def talked(self) -> bool:
+        """Whether its listeners and connections were looked at."""
+        return "listens" in self.network
+
+    @property
+    def on_bridge(self) -> bool:
+        """Whether it is on docker0, or will be when it is started."""
+        return "bridge" in self.state.get("Networks", []) or self.host.get("NetworkMode") in ("default", "bridge")
+
+    @property
+    def addresses(self) -> list[str]:
+        """Its addresses on docker0."""
+        found: list[str] = self.state.get("Addresses", {}).get("bridge", [])
+        return found
+
+    @property
+    def listens(self) -> set[tuple[str, int]]:
+        """(protocol, port) of what others can reach: not what listens on loopback alone."""
+        rows = [*self.network.get("listens", []), *self.network.get("datagrams", [])]
+        return {(name, port) for name, address, port in rows if not address.startswith(_LOOPBACK)}
+
+    @property
+    def exposed(self) -> set[tuple[str, int]]:
+        """(protocol, port) of what its image or its run config exposes."""
+        parts = (one.partition("/") for one in self.state.get("ExposedPorts", []))
+        return {(name or "tcp", int(port)) for port, _, name in parts if port.isdigit()}
+
+    @property
+    def age(self) -> float:
+        """For how many seconds it has run; 0 where it does not, or it is not known."""
+        try:
+            started = datetime.fromisoformat(self.state["StartedAt"][:19])
+            return max((datetime.fromisoformat(self._collected_at[:19]) - started).total_seconds(), 0.0)
+        except (KeyError, ValueError):
+            return 0.0
+
+
+class View:
+    """A host's containers, its daemon and what surrounds them."""
+
+    def __init__(self, state: HostState, scope: Scope) -> None:
+        self.state, self.scope = state, scope
+        facts = state.facts.get("container", {})
+        self.containers = {
+            name: Container(name, fact, state.collected_at) for name, fact in facts.items() if not fact.unknown
+        }
+        self.running = [one for one in self.containers.values() if one.running]
+        self.surroundings: dict[str, Any] = state.about.get("surroundings", {})
+
+    def daemon(self, key: str, default: Value = ABSENT) -> Value:
+        """What the daemon is configured to do."""
+        fact = next(iter(self.state.facts["daemon"].values()), None)
+        return default if fact is None or fact.unknown else configured(fact, key, default)
+
+    def live(self, key: str) -> Value:
+        """What the daemon does, as the engine says; ABSENT where it does not say."""
+        fact = next(iter(self.state.facts["daemon"].values()), None)
+        return ABSENT if fact is None else fact.evidence.get("live", {}).get(key, ABSENT)
+
+    def watched(self, one: Container) -> bool:
+        """Whether a container has run for long enough that what was not seen is not done."""
+        return one.age >= self.scope.parameters.impact.observed
+
+    def since(self, one: Container) -> str:
+        """For how long a container was watched, as a phrase."""
+        return f"in the {duration(one.age)} that it has run"
+
+
+def duration(seconds: float) -> str:
+    """A time as a person says it."""
+    for size, name in ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second")):
+        if seconds >= size:
+            number = int(seconds // size)
+            return f"{number} {name}{'' if number == 1 else 's'}"
+    return "moment"
