@@ -621,6 +621,7 @@ def portrait(engine: Engine) -> Document:
             "restarts": one.get("RestartCount", 0),
             "health": (state.get("Health") or {}).get("Status", ""),
             "temporary": bool(one["HostConfig"].get("AutoRemove")),
+            "task": "com.docker.swarm.task.id" in (one["Config"].get("Labels") or {}),  # swarm runs it, here or there
             "networks": sorted((one.get("NetworkSettings") or {}).get("Networks") or {}),
             "ports": [pair for pair in endpoints(one) if answers(pair[0], pair[1])],
         }
@@ -669,7 +670,7 @@ def problems(
     by_id = {one["Id"]: one for one in now.values()}
     for name, was in before["containers"].items():
         one = now.get(name) if name in made else by_id.get(was["id"])
-        if was["temporary"] or made.get(name):
+        if was["temporary"] or was["task"] or made.get(name):
             continue
         if one is None:
             found.append("container %s is gone" % name)
@@ -882,6 +883,61 @@ def back(run: Run, request: Document) -> list[str]:
     return failed
 
 
+"""A swarm manager that is to be restarted: only with a quorum of the others, and with its tasks moved away before."""
+
+
+import json
+import time
+
+
+MOVING = 120.0  # seconds that tasks may take to move to other nodes
+
+
+def nodes(engine: Engine) -> list[Document]:
+    """The nodes of the swarm: {ID, Self, Availability, Status, ManagerStatus: "" for a worker}."""
+    code, out, _ = engine.docker("node", "ls", "--format", "{{json .}}")
+    return [json.loads(line) for line in out.splitlines()] if code == 0 else []
+
+
+def no_quorum(engine: Engine) -> str:
+    """Why this manager must not go down now; "" where the others go on without it, or where it is the only one.
+
+    The managers of a swarm decide by the majority of all of them, reachable or not.
+    """
+    managers = [one for one in nodes(engine) if one["ManagerStatus"]]
+    others = [one for one in managers if not one["Self"] and one["ManagerStatus"] in ("Leader", "Reachable")]
+    needed = len(managers) // 2 + 1
+    if len(managers) < 2 or len(others) >= needed:
+        return ""
+    told = "while this manager restarts, %d of %d managers are reachable, and the swarm needs %d"
+    return told % (len(others), len(managers), needed)
+
+
+def drain(run: Run, engine: Engine) -> None:
+    """Have other nodes take over the tasks of this one, where there are such nodes."""
+    found = nodes(engine)
+    own = next((one for one in found if one["Self"]), None)
+    free = [one for one in found if not one["Self"] and (one["Availability"], one["Status"]) == ("Active", "Ready")]
+    if own is None or own["Availability"] != "Active" or not free:
+        return
+    run.note("drain", "will")
+    engine.docker("node", "update", "--availability", "drain", own["ID"])
+    deadline = time.monotonic() + MOVING
+    asked = ("node", "ps", own["ID"], "--filter", "desired-state=running", "--quiet")
+    while engine.docker(*asked)[1] and time.monotonic() < deadline:
+        time.sleep(0.5)
+    run.note("drain", "did")
+
+
+def undrain(run: Run, engine: Engine) -> None:
+    """Let this node have tasks again, where the run took it that."""
+    if run.has("drain"):
+        own = next((one for one in nodes(engine) if one["Self"]), None)
+        if own is not None and own["Availability"] == "Drain":
+            engine.docker("node", "update", "--availability", "active", own["ID"])
+            run.note("active", "did")
+
+
 """The way back: a run is taken back as far as nobody else has changed the same since."""
 
 
@@ -925,10 +981,11 @@ def undo(store: Store, run: Run, reason: str) -> Document:
     if before["engine"]:
         _undo_daemon(run, request, engine, before, answering, told)
         if engine.info() is not None:
+            undrain(run, engine)
             told["errors"] += back(run, request)
             _undo_limits(run, engine, before, told)
             gone = [name for name, one in before["containers"].items() if one["temporary"]]
-            lasting = [one for one in before["containers"] if one not in gone]
+            lasting = [one for one, was in before["containers"].items() if one not in gone and not was["task"]]
             told["errors"] += start(run, engine, lasting)
             there = engine.containers(gone) if gone and run.has("restart") else dict.fromkeys(gone)
             told["left"] += [
@@ -1189,6 +1246,10 @@ def _open(store: Store, request: Document, own: str, looked: tuple[Document, Doc
     engine = Engine(request)
     if todo["activate"] and engine.masked():
         raise GuardError("docker.service is masked: the daemon could not be started again")
+    activation = request["activation"]
+    goes_down = todo["activate"] and activation["manager"] and activation["action"] == "restart"
+    if goes_down and (reason := no_quorum(engine)):
+        raise GuardError(reason)
     write_file(os.path.join(store.home, "guard.py"), own.encode(), 0o700)
     run = store.run(
         known["run"]
@@ -1360,9 +1421,12 @@ def _take_up(run: Run, request: Document, engine: Engine) -> None:
             if code:
                 raise GuardError("docker stop: " + told)
             run.note("stop", "did")
+        if activation["manager"]:
+            drain(run, engine)
         run.note("restart", "will")
         engine.restart(activation["reload_units"])
         run.note("restart", "did")
+        undrain(run, engine)
         start(run, engine, activation["start"])
         return
     config = read_bytes(activation["config"])

@@ -19,7 +19,7 @@ from typing import Final
 
 # In the order in which they need one another.
 MODULES: Final = (
-    "files", "store", "engine", "look", "proof", "switch", "recreate", "undo", "begin", "activate", "__main__",
+    "files", "store", "engine", "look", "proof", "switch", "recreate", "swarm", "undo", "begin", "activate", "__main__",
 )  # fmt: skip
 
 

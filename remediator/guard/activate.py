@@ -12,6 +12,7 @@ from .look import look_at_file
 from .proof import await_effect, prove
 from .recreate import recreate
 from .store import Run, Store
+from .swarm import drain, undrain
 from .switch import disarm, extend
 from .undo import undo
 
@@ -92,9 +93,12 @@ def _take_up(run: Run, request: Document, engine: Engine) -> None:
             if code:
                 raise GuardError("docker stop: " + told)
             run.note("stop", "did")
+        if activation["manager"]:
+            drain(run, engine)
         run.note("restart", "will")
         engine.restart(activation["reload_units"])
         run.note("restart", "did")
+        undrain(run, engine)
         start(run, engine, activation["start"])
         return
     config = read_bytes(activation["config"])

@@ -13,6 +13,7 @@ from .look import look_at_file, what_to_do
 from .proof import point, portrait
 from .recreate import to_recreate
 from .store import Run, Store
+from .swarm import no_quorum
 from .switch import arm
 from .undo import undo
 
@@ -69,6 +70,10 @@ def _open(store: Store, request: Document, own: str, looked: tuple[Document, Doc
     engine = Engine(request)
     if todo["activate"] and engine.masked():
         raise GuardError("docker.service is masked: the daemon could not be started again")
+    activation = request["activation"]
+    goes_down = todo["activate"] and activation["manager"] and activation["action"] == "restart"
+    if goes_down and (reason := no_quorum(engine)):
+        raise GuardError(reason)
     write_file(os.path.join(store.home, "guard.py"), own.encode(), 0o700)
     run = store.run(
         known["run"]

@@ -53,6 +53,7 @@ def portrait(engine: Engine) -> Document:
             "restarts": one.get("RestartCount", 0),
             "health": (state.get("Health") or {}).get("Status", ""),
             "temporary": bool(one["HostConfig"].get("AutoRemove")),
+            "task": "com.docker.swarm.task.id" in (one["Config"].get("Labels") or {}),  # swarm runs it, here or there
             "networks": sorted((one.get("NetworkSettings") or {}).get("Networks") or {}),
             "ports": [pair for pair in endpoints(one) if answers(pair[0], pair[1])],
         }
@@ -101,7 +102,7 @@ def problems(
     by_id = {one["Id"]: one for one in now.values()}
     for name, was in before["containers"].items():
         one = now.get(name) if name in made else by_id.get(was["id"])
-        if was["temporary"] or made.get(name):
+        if was["temporary"] or was["task"] or made.get(name):
             continue
         if one is None:
             found.append("container %s is gone" % name)

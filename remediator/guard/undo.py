@@ -14,6 +14,7 @@ from .files import Document, GuardError, Report, attributes, put_file, read_byte
 from .proof import await_effect, prove
 from .recreate import back
 from .store import Run, Store
+from .swarm import undrain
 from .switch import disarm
 
 # docker update's options by HostConfig key
@@ -48,10 +49,11 @@ def undo(store: Store, run: Run, reason: str) -> Document:
     if before["engine"]:
         _undo_daemon(run, request, engine, before, answering, told)
         if engine.info() is not None:
+            undrain(run, engine)
             told["errors"] += back(run, request)
             _undo_limits(run, engine, before, told)
             gone = [name for name, one in before["containers"].items() if one["temporary"]]
-            lasting = [one for one in before["containers"] if one not in gone]
+            lasting = [one for one, was in before["containers"].items() if one not in gone and not was["task"]]
             told["errors"] += start(run, engine, lasting)
             there = engine.containers(gone) if gone and run.has("restart") else dict.fromkeys(gone)
             told["left"] += [

@@ -9,7 +9,7 @@ import msgspec
 
 from ..baseline import Control, Parameters
 from ..expect import NO_FIX, project, same
-from ..model import ABSENT, Change, Fact, Finding, Model, Outcome, Safety, Step, Value
+from ..model import ABSENT, Change, Fact, Finding, Model, Outcome, Owner, Safety, Step, Value
 from ..patch import get
 
 
@@ -25,16 +25,17 @@ def show(value: Value) -> str:
     return "not set" if value is ABSENT else msgspec.json.encode(value).decode()
 
 
-def finding(control: Control, resource: str, outcome: Outcome, reason: str = "", **more: Any) -> Finding:
+def finding(
+    control: Control,
+    resource: str,
+    outcome: Outcome,
+    reason: str = "",
+    pending: bool = False,
+    changes: tuple[Change, ...] = (),
+    owner: Owner | None = None,
+) -> Finding:
     return Finding(
-        control=control.id,
-        kind=control.kind,
-        resource=resource,
-        outcome=outcome,
-        title=control.title,
-        severity=control.severity,
-        reason=reason,
-        **more,
+        control.id, control.kind, resource, outcome, control.title, control.severity, reason, pending, changes, owner
     )
 
 
@@ -72,7 +73,7 @@ _verdicts: dict[tuple[int, type, Any], tuple[Control, Value, Value]] = {}
 _MOST_VERDICTS: Final = 4096
 
 
-def _verdict(control: Control, actual: Value) -> tuple[Value, Value]:
+def verdict(control: Control, actual: Value) -> tuple[Value, Value]:
     """The effective and the desired value; remembered for plain values, of which hosts have the same ones."""
     key = (id(control), type(actual), actual if actual != [] else ())
     if plain := _plain(actual):
@@ -94,7 +95,7 @@ def _verdict(control: Control, actual: Value) -> tuple[Value, Value]:
 def judge(control: Control, resource: str, fact: Fact, _scope: Scope) -> Finding:
     """The finding of a control on a fact: the value at its path (or the default) against its projection."""
     actual = get(fact.document, control.path)
-    effective, desired = _verdict(control, actual)
+    effective, desired = verdict(control, actual)
     if desired is effective:
         return finding(control, resource, Outcome.PASS, f"is {show(effective)}")
     if desired is NO_FIX:

@@ -74,11 +74,11 @@ def _evidence(fact: Fact, control: Control) -> tuple[str, ...]:
     return ()
 
 
-def _settled(control: Control, resource: str, fact: Fact) -> Finding | None:
+def _settled(control: Control, resource: str, fact: Fact, who: Owner) -> Finding | None:
     """The finding of a control that need not look at the document, or None."""
-    if owner.of(fact).kind == "swarm" and not fact.evidence["state"].get("Running"):
+    if who.kind == "swarm" and not fact.evidence["state"].get("Running"):
         return finding(control, resource, Outcome.NOT_APPLICABLE, "a task of a swarm service that has ended")
-    if control.path == _RESTART and owner.of(fact).kind == "swarm" and "Condition" not in fact.evidence["source"]:
+    if control.path == _RESTART and who.kind == "swarm" and "Condition" not in fact.evidence["source"]:
         return finding(control, resource, Outcome.NOT_APPLICABLE, "a task of a swarm service: its service decides")
     wanted = (control.expect or {}).get("has", []) if control.path == "/HostConfig/SecurityOpt" else []
     if "no-new-privileges" in wanted and fact.evidence["live"].get("no_new_privileges") is True:
@@ -89,11 +89,15 @@ def _settled(control: Control, resource: str, fact: Fact) -> Finding | None:
 def judge(control: Control, resource: str, fact: Fact, scope: Scope) -> Finding:
     """The generic diff with derived values, what goes with them, and the daemon's defaults seen live."""
     who = owner.of(fact)
-    found = _settled(control, resource, fact) or _judged(control, resource, fact, scope, who)
-    return msgspec.structs.replace(found, owner=who)
+    if found := _settled(control, resource, fact, who):
+        return msgspec.structs.replace(found, owner=who)
+    effective, desired = compare.verdict(control, get(fact.document, control.path))
+    if desired is effective:
+        return finding(control, resource, Outcome.PASS, f"is {compare.show(effective)}", owner=who)
+    return msgspec.structs.replace(_failing(control, resource, fact, scope, who), owner=who)
 
 
-def _judged(control: Control, resource: str, fact: Fact, scope: Scope, who: Owner) -> Finding:
+def _failing(control: Control, resource: str, fact: Fact, scope: Scope, who: Owner) -> Finding:
     actual = get(fact.document, control.path)
     if derive.needed(control, actual):
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from ..model import Fact, Owner
@@ -17,7 +18,13 @@ _COMPOSE: Final = "com.docker.compose."
 
 def of(fact: Fact) -> Owner:
     """The owner of a container."""
-    return Owner(**fact.evidence.get("owner", {}))
+    given = fact.evidence.get("owner", {})
+    return _owner(given.get("kind", "unknown"), given.get("name", ""), given.get("where", ""))
+
+
+@lru_cache(4096)
+def _owner(kind: str, name: str, where: str) -> Owner:
+    return Owner(kind, name, where)
 
 
 def find(evidence: dict[str, Any]) -> dict[str, tuple[Owner, dict[str, Any]]]:

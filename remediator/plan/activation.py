@@ -24,6 +24,12 @@ def temporary(state: HostState) -> list[str]:
     return [one for one in running(state) if get(facts[one].document, "/HostConfig/AutoRemove") is True]
 
 
+def _task(state: HostState, name: str) -> bool:
+    """Whether a container is a task of swarm, which starts it anew, here or on another node."""
+    labels = state.facts["container"][name].evidence["state"].get("Labels", {})
+    return any(one.startswith("com.docker.swarm.") for one in labels)
+
+
 def docker(state: HostState) -> tuple[str, ...]:
     """The words that begin a docker command on this host: its socket may be another than the default one."""
     sockets = state.about["paths"].get("{socket}", [])
@@ -73,7 +79,7 @@ def decide(
         confirm_live_restore=to_live_restore and not (restart and bridge),
         awaited=any(one.activation for one in changes),
         stop=tuple(reversed(alive)) if restart and live_restore and bridge else (),
-        start=tuple(one for one in alive if one not in lost) if restart else (),
+        start=tuple(one for one in alive if one not in lost and not _task(state, one)) if restart else (),
         started=fact.evidence.get("started", 0.0),
         pending=() if restart else tuple(pending),
         systemd=systemd,
@@ -83,6 +89,7 @@ def decide(
             tokens(one.path)[0]: defaults[one.path] for one in changes if not one.had_before and one.path in defaults
         },
         sources=tuple(one.path for one in files if one.path in fact.evidence["start"]["files"]),
+        manager=bool(state.about.get("manager")),
         reload_units=restart and systemd and _units_changed(fact, files),
         validate=candidate.validate(state, changes)[0],
     )

@@ -43,7 +43,8 @@ class Activation(Model, frozen=True):
     daemon that the plan saw was started (seconds since the epoch); `pending` are the keys of daemon.json
     that a mere reload leaves to the next restart. `expect` is what the engine shows afterwards (see
     kinds.daemon.shown), `defaults` the engine's values of keys that are added, for the way back;
-    `sources` are edited files of the daemon's command line.
+    `sources` are edited files of the daemon's command line. A `manager` of a swarm is restarted only with a quorum of
+    the others, and drained before.
     With `reload_units` systemd reads its units anew before the restart. `validate` is an argument list that
     tries the new configuration with the engine's own program before anything is activated: its last word,
     CANDIDATE, stands for the path of the new daemon.json; empty where the engine cannot do that, or its command
@@ -64,6 +65,7 @@ class Activation(Model, frozen=True):
     expect: tuple[dict[str, Any], ...] = ()
     defaults: dict[str, Any] = {}
     sources: tuple[str, ...] = ()
+    manager: bool = False
     reload_units: bool = False
     validate: tuple[str, ...] = ()
 

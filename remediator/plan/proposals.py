@@ -95,7 +95,7 @@ def _name(variable: str) -> bool:
 
 def _plain(text: str) -> str:
     """Text of a host that stays on the line of its comment."""
-    return "".join(one if one.isprintable() else "?" for one in text)
+    return text if text.isprintable() else "".join(one if one.isprintable() else "?" for one in text)
 
 
 def _network(document: Any) -> str:
