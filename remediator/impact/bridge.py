@@ -120,7 +120,7 @@ def icc(_change: Change, view: View) -> Verdict:
         return ruled_out(f"none of the {len(here)} containers on docker0 listens on a port", told=tuple(told))
     if all(view.watched(one) for one in here) and not _forgetful(view):
         since = view.since(min(here, key=lambda one: one.age))
-        links = " but by links" if told else ""
+        links = " but by links" if all_flows else ""
         return ruled_out(f"no two containers on docker0 have exchanged a packet{links} {since}", told=tuple(told))
     return unknown(
         f"{some(listening)} can be reached by the others on docker0; none has done so yet, but they have "

@@ -12,7 +12,7 @@ from tests.impact.scenario import load, spread
 
 pytest_plugins = ["tests.lab.fixtures"]
 
-QUICK = 14
+QUICK = 13
 
 
 def proof(said: str, works: bool, error: str = "") -> Proof:
