@@ -11,7 +11,7 @@ from .activate import activate, confirm, place
 from .begin import begin
 from .files import Document, GuardError
 from .store import Store
-from .undo import expire, undo
+from .undo import boot, expire, undo
 
 
 def main(words: list[str], given: Document = None) -> int:
@@ -28,10 +28,7 @@ def main(words: list[str], given: Document = None) -> int:
             return 0
         store = Store(os.path.dirname(os.path.abspath(__file__)))
         if command == "boot":
-            with store.locked(3600):
-                known = store.current()
-                if known is not None:
-                    undo(store, store.run(known["run"]), "the host was started anew before it was confirmed")
+            boot(store)
             return 0
         if command == "expire":
             expire(store, names[0])

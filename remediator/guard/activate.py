@@ -7,7 +7,7 @@ import os
 import shutil
 
 from .engine import Engine, call, start
-from .files import Document, GuardError, attributes, put_file, read_bytes, read_json, sha256, write_file
+from .files import Document, GuardError, attributes, put_file, read_bytes, read_json, sha256, sync, write_file
 from .look import look_at_file
 from .proof import await_effect, prove
 from .recreate import recreate
@@ -21,10 +21,12 @@ def open_run(store: Store, name: str) -> Run:
     """The run of that name, which has to be open; raises GuardError that says how it ended."""
     run = store.run(name)
     known = store.current()
-    if known is None or known["run"] != name:
-        ended = run.result or {}
+    ended = run.result or {}
+    if known is None or known["run"] != name or known.get("undo") or ended:
         if ended.get("outcome") == "undone":
             raise GuardError("run %s was taken back: %s" % (name, ended["reason"]))
+        if known is not None and known.get("undo"):
+            raise GuardError("run %s is being taken back: %s" % (name, known["undo"]))
         raise GuardError("run %s is not open" % name)
     return run
 
@@ -56,6 +58,9 @@ def activate(store: Store, name: str) -> Document:
         extend(store, request)
         engine = Engine(request)
         try:
+            for one in run.before["files"]:  # others wrote them: they are to outlast a cut of the power as well
+                sync(one["path"])
+                sync(os.path.dirname(one["path"]))
             if todo["rules"]:
                 run.note("rules", "will")
                 call(["augenrules", "--load"], 60)  # where the kernel refuses them, they count at the next boot
@@ -67,13 +72,16 @@ def activate(store: Store, name: str) -> Document:
                     raise GuardError("docker update: " + told)
                 run.note("limits", "did", names=one["names"])
             if todo["activate"]:
+                run.note("activate", "will")
                 _take_up(run, request, engine)
+                run.note("activate", "did")
             for one in todo["recreates"]:
                 extend(store, request)
                 recreate(run, engine, one)
-        except GuardError as error:
-            undo(store, run, str(error))
-            raise GuardError("%s. The run was taken back." % str(error).rstrip(".")) from error
+        except Exception as error:  # whatever it is
+            reason = str(error) if isinstance(error, GuardError) else "%s: %s" % (type(error).__name__, error)
+            undo(store, run, reason)
+            raise GuardError("%s. The run was taken back." % reason.rstrip(".")) from error
         extend(store, request)
         return {"run": name, "changed": todo["told"]}
 
@@ -125,13 +133,18 @@ def confirm(store: Store, name: str) -> Document:
             reason = "; ".join(found)
             undo(store, run, reason)
             raise GuardError(reason + ". The run was taken back.")
-        shutil.rmtree(run.file("new"), ignore_errors=True)
-        run.note("confirm", "did")
+        survived = _survivors(Engine(request), run.before) if todo["activate"] else []
+        run.note("confirm", "will")
         ended = run.end("confirmed", changed=todo["told"])
-        disarm(store, request)
-        return dict(ended, **{"survived": _survivors(Engine(request), run.before) if todo["activate"] else []})
+        disarm(store, request["root"])
+        shutil.rmtree(run.file("new"), ignore_errors=True)
+        run.remember("confirm", "did")
+        return dict(ended, survived=survived)
 
 
 def _survivors(engine: Engine, before: Document) -> list[str]:
-    now = {one["Id"]: one["State"]["Pid"] for one in engine.containers().values()}
+    try:
+        now = {one["Id"]: one["State"]["Pid"] for one in engine.containers().values()}
+    except GuardError:
+        return []
     return [name for name, one in before["containers"].items() if now.get(one["id"]) == one["pid"]]

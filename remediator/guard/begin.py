@@ -5,17 +5,33 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
 import time
 
 from .engine import Engine, call
-from .files import Document, GuardError, attributes, join, read_bytes, same_attributes, sha256, write_file
+from .files import (
+    Document,
+    GuardError,
+    attributes,
+    join,
+    missing,
+    read_bytes,
+    read_json,
+    same_attributes,
+    sha256,
+    sync,
+    write_file,
+)
 from .look import look_at_file, what_to_do
 from .proof import point, portrait
 from .recreate import to_recreate
-from .store import Run, Store
+from .rescue import RESCUE_UNIT, in_rescue
+from .store import Run, Store, seconds_left
 from .swarm import no_quorum
 from .switch import arm
-from .undo import undo
+from .undo import finish, undo
+
+RESERVE = 65536  # bytes for the journal and the result of the way back
 
 
 def begin(given: Document) -> Document:
@@ -25,14 +41,15 @@ def begin(given: Document) -> Document:
     """
     request = given["request"]
     store = Store(os.path.join(request["state"], "guard"))
-    looked = _look(store, request)
-    if given["check"] or not (looked[0]["needed"] or store.current()):
-        return looked[0]
-    with store.locked():
-        return _open(store, request, given["guard"], looked)
+    if given["check"] or not store.current():
+        seen, _ = _look(store, request)
+        if given["check"] or not seen["needed"]:
+            return seen
+    with store.locked():  # and look again: a guard that was at work may have changed what there is to see
+        return _open(store, request, given["guard"])
 
 
-def _look(store: Store, request: Document) -> tuple[Document, Document]:
+def _look(store: Store, request: Document, resumed: Run | None = None) -> tuple[Document, Document]:
     files = [look_at_file(one) for one in request["files"]]
     for one in files:
         if one["state"] == "other":
@@ -41,90 +58,136 @@ def _look(store: Store, request: Document) -> tuple[Document, Document]:
         if sha256(read_bytes(path)) != digest:
             raise GuardError("%s: The file has changed since the plan was made. Plan again." % path)
     recreates = to_recreate(store, request, files) if request["recreates"] else []
-    todo = what_to_do(request, files, Engine(request), recreates)
+    todo = what_to_do(request, files, Engine(request), recreates, _left(resumed))
     bare = [one for one in request["attributes"] if not same_attributes(attributes(one["path"]), one)]
     needed = bool(todo["told"] or bare or any(one["state"] == "before" for one in files))
     return {"run": "", "files": files, "told": todo["told"], "needed": needed}, todo
 
 
-def _open(store: Store, request: Document, own: str, looked: tuple[Document, Document]) -> Document:
-    seen, todo = looked
+def _left(run: Run | None) -> Document:
+    """What a run was to do and did not get to the end of: it does not show in the files any more."""
+    todo = read_json(run.file("todo.json")) if run else None
+    if run is None or todo is None:
+        return {"rules": False, "activate": False, "recreates": []}
+    done = [line.get("label") for line in run.journal() if line["step"] == "recreate" and line["state"] == "did"]
+    return {
+        "rules": todo["rules"] and not run.did("rules"),
+        "activate": todo["activate"] and not run.did("activate"),
+        "recreates": [one for one in todo["recreates"] if one["label"] not in done],
+    }
+
+
+def _open(store: Store, request: Document, own: str) -> Document:
     known = store.current()
-    if known is not None and store.run(known["run"]).result is not None:
-        known = None  # it ended, and died before it could say so
-    if known is not None and known["plan"] != request["plan"]:
-        mine = request["control"] and request["control"] == known["control"]  # which runs one at a time: it died
-        if known["deadline"] > time.time() and not mine:
-            raise GuardError(
-                "run %s is changing this host, and is taken back in %d seconds unless it is confirmed; roll it back, "
-                "or resume it with its plan" % (known["run"], known["deadline"] - time.time())
-            )
-        undo(store, store.run(known["run"]), "it was not confirmed, and another run began")
-        known = None
-        try:
-            seen, todo = _look(store, request)
-        except GuardError as error:
+    resumed = None
+    if known is not None:
+        run = store.run(known["run"])
+        going = run.began and run.result is None and not known.get("undo")
+        if going and known["plan"] == request["plan"]:
+            resumed = run
+        else:
+            mine = request["control"] and request["control"] == known["control"]  # which runs one at a time: it died
+            if going and seconds_left(known) and not mine:
+                raise GuardError(
+                    "run %s is changing this host, and is taken back in %d seconds unless it is confirmed; roll it "
+                    "back, or resume it with its plan" % (known["run"], seconds_left(known))
+                )
+            finish(store, known, "it was not confirmed, and another run began")
+    try:
+        seen, todo = _look(store, request, resumed)
+    except GuardError as error:
+        if known is not None and not resumed:
             raise GuardError("a run that had died was taken back before: %s" % error) from error
-    if known is None and not seen["needed"]:
+        raise
+    if resumed is None and not seen["needed"]:
         return seen
     engine = Engine(request)
-    if todo["activate"] and engine.masked():
-        raise GuardError("docker.service is masked: the daemon could not be started again")
-    activation = request["activation"]
-    goes_down = todo["activate"] and activation["manager"] and activation["action"] == "restart"
-    if goes_down and (reason := no_quorum(engine)):
-        raise GuardError(reason)
+    if todo["activate"]:
+        _can_start(engine, request["activation"])
+    made = request["run"] or time.strftime("%Y%m%dT%H%M%SZ-", time.gmtime()) + request["plan"][:8]
+    run = resumed or store.run(made)
     write_file(os.path.join(store.home, "guard.py"), own.encode(), 0o700)
-    run = store.run(
-        known["run"]
-        if known
-        else request["run"] or time.strftime("%Y%m%dT%H%M%SZ-", time.gmtime()) + request["plan"][:8]
-    )
-    if known is None:
-        if run.result is not None or os.path.exists(run.file("before.json")):  # taken back before: begins anew
-            os.rename(run.path, "%s.%d" % (run.path, time.time()))
-        _keep(run, request, seen, engine)
-        store.prune()
-    write_file(run.file("todo.json"), json.dumps(todo).encode())
-    _stage(run, request)
-    if todo["activate"] and known is None:
-        _try(run, request)
-    arm(store, run, request)
-    run.note("begin", "did" if known is None else "resumed")
-    for one in seen["files"]:
-        os.makedirs(os.path.dirname(one["path"]), 0o755, exist_ok=True)
+    try:
+        if resumed is None:
+            _keep(run, request, seen, engine)
+            store.prune()
+        write_file(run.file("todo.json"), json.dumps(todo).encode())
+        _stage(run, request)
+        if todo["activate"] and resumed is None:
+            _try(run, request)
+        sync(run.path)
+        arm(store, run, request)
+    except (OSError, GuardError) as error:
+        if resumed is None:
+            shutil.rmtree(run.path, ignore_errors=True)
+        reason = "%s: %s" % (error.filename, error.strerror) if isinstance(error, OSError) else str(error)
+        raise GuardError("Nothing was changed: " + reason) from error
+    run.note("begin", "did" if resumed is None else "resumed")
+    try:
+        for one in seen["files"]:
+            os.makedirs(os.path.dirname(one["path"]), 0o755, exist_ok=True)
+    except OSError as error:
+        undo(store, run, "%s: %s" % (error.filename, error.strerror))
+        raise GuardError("%s: %s" % (error.filename, error.strerror)) from error
     return dict(seen, run=run.name, needed=True)
+
+
+def _can_start(engine: Engine, activation: Document) -> None:
+    """Raise GuardError where the daemon must not be stopped, or would not be started again whatever its configuration
+    says."""
+    if activation["manager"] and activation["action"] == "restart" and (reason := no_quorum(engine)):
+        raise GuardError(reason)
+    if masked := engine.masked():
+        raise GuardError("%s is masked: the daemon could not be started again" % " and ".join(masked))
+    if in_rescue():
+        raise GuardError(
+            "the daemon runs by %s, since its own files let none start: put them right, remove that file, and restart "
+            "it (systemctl daemon-reload, systemctl restart docker)" % RESCUE_UNIT
+        )
 
 
 def _keep(run: Run, request: Document, seen: Document, engine: Engine) -> None:
     """Keep everything that the way back needs: bytes, modes, limits, and how the containers are."""
+    if os.path.lexists(run.path):  # was taken back, or did not get to begin: begins anew
+        if run.began:
+            os.rename(run.path, "%s.%d" % (run.path, time.time_ns()))
+        else:
+            shutil.rmtree(run.path)
     os.makedirs(run.file("backup"), 0o700)
     os.chmod(run.path, 0o700)
     record = os.path.join(request["state"], "activation.json")
-    files = []
+    files, made = [], []
     for index, one in enumerate([*seen["files"], {"path": record, "after": None}]):
         data = read_bytes(one["path"])
         entry = {"path": one["path"], "before": sha256(data), "after": one["after"], "there": data is not None}
         if data is not None:
             write_file(run.file("backup", str(index)), data)
             entry.update(attributes(one["path"]) or {})
-        entry["made"] = "" if os.path.isdir(os.path.dirname(one["path"])) else os.path.dirname(one["path"])
         files.append(entry)
+        made += missing(os.path.dirname(one["path"]))
     names = [name for one in request["updates"] for name in one["names"]]
     involved = bool(names or request["recreates"] or request["activation"]["action"] != "none")
-    info = engine.info() if involved else None
-    found = engine.containers(names) if info and names else {}
+    info = engine.wait(20) if involved else None
+    if involved and info is None:
+        raise GuardError("the daemon does not answer")
+    found = engine.containers(names) if names else {}
     keys = ["Memory", "MemorySwap", "CpuShares", "PidsLimit", "RestartPolicy"]
+    info = info or {}
     before = {
         "at": time.time(),
         "files": files,
+        "made": sorted(set(made), key=len, reverse=True),
         "attributes": [dict(attributes(one["path"]) or {}, path=one["path"]) for one in request["attributes"]],
-        "engine": info is not None,
-        "memory": (info or {}).get("MemTotal", 0),
+        "engine": involved,
+        "started": engine.started(),
+        "words": engine.words(),
+        "memory": info.get("MemTotal", 0),
+        "live_restore": info.get("LiveRestoreEnabled", False),
+        "data_root": info.get("DockerRootDir", "/var/lib/docker"),
         "limits": {name: {key: one["HostConfig"].get(key) for key in keys} for name, one in found.items()},
-        "containers": portrait(engine) if info else {},
+        "containers": portrait(engine) if involved else {},
     }
-    documents = {"info": info or {}, "bridge": engine.bridge() if info else {}}
+    documents = {"info": info, "bridge": engine.bridge() if involved else {}}
     before["live"] = [
         dict(one, value=point(documents[one["from"]], one["pointer"])) for one in request["activation"]["expect"]
     ]
@@ -133,8 +196,13 @@ def _keep(run: Run, request: Document, seen: Document, engine: Engine) -> None:
 
 
 def _stage(run: Run, request: Document) -> None:
-    """Put the new texts beside the backups, from where they are copied into their places."""
+    """Put the new texts beside the backups, from where they are copied into their places.
+
+    And as much again as the old ones take, so that there is space for these whatever else fills the disk.
+    """
     os.makedirs(run.file("new"), 0o700, exist_ok=True)
+    size = sum(len(read_bytes(run.file("backup", one)) or b"") for one in os.listdir(run.file("backup")))
+    write_file(run.file("new", "reserve"), b"\0" * (size + RESERVE))
     for index, one in enumerate(request["files"]):
         data = base64.b64decode(one["content"])
         if one["masked"]:
@@ -157,4 +225,4 @@ def _try(run: Run, request: Document) -> None:
     edited = [one["index"] for one in request["files"] if one["path"] == config]
     code, out, err = call([*words[:-1], run.file("new", str(edited[0])) if edited else config], 30)
     if code:
-        raise GuardError("the engine refuses the configuration, and nothing was changed: " + (err or out))
+        raise GuardError("the engine refuses the configuration: " + (err or out))

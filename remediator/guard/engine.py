@@ -44,7 +44,7 @@ class Engine:
         activation = request["activation"]
         self._docker = list(activation["docker"])
         self.systemd = bool(activation["systemd"])
-        self.patience = min(120.0, float(request["limit"]))  # seconds for a start
+        self.patience = min(120.0, max(30.0, float(request["limit"])))  # seconds for a start
 
     def docker(self, *words: str, timeout: float = 60.0) -> tuple[int, str, str]:
         """Run the docker command."""
@@ -65,21 +65,49 @@ class Engine:
         return json.loads(out)[0] if code == 0 else {}
 
     def containers(self, identities: list[str] | None = None) -> dict[str, Document]:
-        """The documents of containers by name: of all that run, or of the named ones that are there."""
+        """The documents of containers by name: of all that run, or of the named ones that are there.
+
+        Raises GuardError where the engine does not say: none is not the same as not known.
+        """
         if identities is None:
-            _, out, _ = self.docker("ps", "--quiet", "--no-trunc")
+            code, out, told = self.docker("ps", "--quiet", "--no-trunc")
+            if code:
+                raise GuardError("docker ps: " + told)
             identities = out.split()
         if not identities:
             return {}
-        _, out, _ = self.docker("inspect", "--type", "container", *identities)
-        return {one["Name"].lstrip("/"): one for one in json.loads(out or "[]")}
-
-    def started(self) -> float:
-        """When the daemon that runs was started, in seconds since the epoch; 0 without one."""
+        code, out, told = self.docker("inspect", "--type", "container", *identities)
+        if code and not all("no such" in line.lower() for line in told.splitlines() or [""]):
+            raise GuardError("docker inspect: " + told)
         try:
-            return os.stat(PID_FILE).st_mtime
+            return {one["Name"].lstrip("/"): one for one in json.loads(out or "[]")}
+        except ValueError as error:
+            raise GuardError("docker inspect: gave no document") from error
+
+    def process(self) -> int:
+        """The process of the daemon; 0 without one."""
+        try:
+            with open(PID_FILE, encoding="ascii") as file:
+                pid = int(file.read())
+            with open("/proc/%d/comm" % pid, encoding="utf-8") as file:
+                return pid if file.read().strip() == "dockerd" else 0
+        except (OSError, ValueError):
+            return 0
+
+    def words(self) -> list[str]:
+        """The command line of the daemon that runs; none without one."""
+        try:
+            with open("/proc/%d/cmdline" % (self.process() or -1), encoding="utf-8") as file:
+                return file.read().rstrip("\0").split("\0")
+        except (OSError, ValueError):
+            return []
+
+    def started(self) -> int:
+        """What tells the daemon that runs from others, whatever the clock says: its PID file's time; 0 without one."""
+        try:
+            return os.stat(PID_FILE).st_mtime_ns if self.process() else 0
         except OSError:
-            return 0.0
+            return 0
 
     def wait(self, patience: float) -> Document:
         """Wait until the engine answers; None where it does not within the time."""
@@ -93,23 +121,35 @@ class Engine:
 
     def reload(self) -> None:
         """Make the daemon read its configuration again (SIGHUP)."""
+        pid = self.process()
+        if not pid:
+            raise GuardError("there is no running daemon to reload")
         try:
-            with open(PID_FILE, encoding="ascii") as file:
-                pid = int(file.read())
-            with open("/proc/%d/comm" % pid, encoding="utf-8") as file:
-                name = file.read().strip()
-        except (OSError, ValueError) as error:
-            raise GuardError("there is no running daemon to reload") from error
-        if name != "dockerd":
-            raise GuardError("%s names a process that is no dockerd" % PID_FILE)
-        os.kill(pid, signal.SIGHUP)
+            os.kill(pid, signal.SIGHUP)
+        except ProcessLookupError as error:
+            raise GuardError("the daemon ended before it could be reloaded") from error
 
     def _systemctl(self, *words: str, timeout: float = 60.0) -> tuple[int, str, str]:
         return call(["systemctl", *words], timeout)
 
-    def masked(self) -> bool:
-        """Whether systemd would refuse to start the daemon."""
-        return self.systemd and self._systemctl("show", "--property=LoadState", "docker.service")[1].endswith("masked")
+    def property(self, name: str, unit: str = "docker.service") -> str:
+        """What systemd says of a unit."""
+        return self._systemctl("show", "--property=" + name, unit)[1].partition("=")[2]
+
+    def masked(self) -> list[str]:
+        """The units for which systemd would refuse to start the daemon."""
+        if not self.systemd:
+            return []
+        needed = [one for name in ("Requires", "BindsTo") for one in self.property(name).split()]
+        return [one for one in ["docker.service", *needed] if self.property("LoadState", one) == "masked"]
+
+    def settle(self, patience: float) -> None:
+        """Wait until a start that is under way has ended, well or not; only so long."""
+        deadline = time.monotonic() + patience
+        while self.systemd and time.monotonic() < deadline:
+            if self.property("ActiveState") not in ("activating", "deactivating", "reloading"):
+                return
+            time.sleep(0.3)
 
     def restart(self, units: bool = False) -> None:
         """Restart the daemon and wait until it answers; raises GuardError where it does not.
@@ -119,17 +159,16 @@ class Engine:
         if self.systemd:
             if units:
                 self._systemctl("daemon-reload")
-            self._systemctl("reset-failed", "docker.service", "docker.socket")
-            state = self._systemctl("show", "--property=ActiveState", "docker.service")[1]
-            if state.endswith(("=activating", "=deactivating")):  # it hangs, and would until it is ended
+            if self.property("ActiveState") in ("activating", "deactivating"):  # it hangs, and would until it is ended
                 self._systemctl("kill", "--signal=KILL", "docker.service")
+            self._systemctl("reset-failed", "docker.service", "docker.socket")
             code, _, told = self._systemctl("restart", "docker.service", timeout=self.patience)
         else:
             code, _, told = call(["service", "docker", "restart"], self.patience)
         if code:
             raise GuardError("the daemon did not start: " + (self._why() or told))
         if self.wait(self.patience) is None:
-            raise GuardError("the daemon started and does not answer" + self._why())
+            raise GuardError("the daemon started and does not answer: " + self._why())
 
     def _why(self) -> str:
         if not self.systemd:
@@ -146,8 +185,21 @@ def start(run: Run, engine: Engine, names: list[str]) -> list[str]:
     idle = [one for one in names if one in running and not running[one]["State"]["Running"]]
     failed = []
     for name in idle:
-        run.note("start", "will", names=[name])
+        run.remember("start", "will", names=[name])
         code, _, told = engine.docker("start", name)
+        if code and "already exists" in told:
+            _forget_task(running[name]["Id"])
+            code, _, told = engine.docker("start", name)
         if code:
             failed.append("container %s cannot be started: %s" % (name, told))
     return failed
+
+
+def _forget_task(identity: str) -> None:
+    """Remove what containerd still holds of a container that the engine knows to have ended.
+
+    A daemon that was ended before its containers were leaves it, and then refuses to start the container.
+    """
+    for address in ("/run/containerd/containerd.sock", "/run/docker/containerd/containerd.sock"):
+        if os.path.exists(address):
+            call(["ctr", "--address", address, "--namespace", "moby", "tasks", "delete", "--force", identity], 30)

@@ -15,15 +15,30 @@ from typing import Any
 
 Document = Any
 Report = Any  # {"changed": [...], "left": [...], "errors": [...]}
+TEMPORARY = ".guard-"  # how the names of files begin that are being written
 
 
 class GuardError(Exception):
     """What went wrong, for the person who reads it."""
 
 
+def sync(path: str) -> None:
+    """See to it that a file or directory is on disk, so that it is still there after the power was cut."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return  # there is none by now
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass  # a file system that cannot
+    finally:
+        os.close(descriptor)
+
+
 def write_file(path: str, data: bytes, mode: int = 0o600) -> None:
     """Write a file of the guard's own, whole or not at all, and on disk when this returns."""
-    descriptor, name = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".guard-")
+    descriptor, name = tempfile.mkstemp(dir=os.path.dirname(path), prefix=TEMPORARY)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
@@ -31,8 +46,10 @@ def write_file(path: str, data: bytes, mode: int = 0o600) -> None:
             os.fchmod(descriptor, mode)
             os.fsync(descriptor)
         os.rename(name, path)
+        sync(os.path.dirname(path))
     except BaseException:
-        os.unlink(name)
+        if os.path.lexists(name):
+            os.unlink(name)
         raise
 
 
@@ -41,7 +58,7 @@ def put_file(path: str, data: bytes, like: dict[str, Any], mtime: int | None = N
 
     mtime: nanoseconds since the epoch; without it the time is now.
     """
-    descriptor, name = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".guard-")
+    descriptor, name = tempfile.mkstemp(dir=os.path.dirname(path), prefix=TEMPORARY)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
@@ -58,9 +75,30 @@ def put_file(path: str, data: bytes, like: dict[str, Any], mtime: int | None = N
                 os.utime(descriptor, ns=(mtime, mtime))
             os.fsync(descriptor)
         os.rename(name, path)
+        sync(os.path.dirname(path))
     except BaseException:
-        os.unlink(name)
+        if os.path.lexists(name):
+            os.unlink(name)
         raise
+
+
+def sweep(directory: str) -> None:
+    """Remove what a guard that was killed had not written to its end; only for who holds the lock."""
+    try:
+        for name in os.listdir(directory):
+            if name.startswith(TEMPORARY):
+                os.unlink(os.path.join(directory, name))
+    except OSError:
+        pass  # nothing is harmed by it
+
+
+def missing(directory: str) -> list[str]:
+    """The directories that would have to be made for one to be there."""
+    found = []
+    while not os.path.isdir(directory):
+        found.append(directory)
+        directory = os.path.dirname(directory)
+    return found
 
 
 def read_json(path: str) -> Document:

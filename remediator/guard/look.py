@@ -66,27 +66,36 @@ def must_activate(request: Document, files: list[Document]) -> bool:
     activation = request["activation"]
     if activation["action"] == "none":
         return False
-    watched = {activation["config"], *activation["sources"]}
+    watched = sorted({activation["config"], *activation["sources"]})
     if any(one["path"] in watched and one["state"] == "before" for one in files):
         return True
-    times = {}
-    for path in (activation["config"], PID_FILE, os.path.join(request["state"], "activation.json")):
-        try:
-            times[path] = os.stat(path).st_mtime
-        except OSError:
-            times[path] = 0.0
-    changed, started, reloaded = times.values()
+    changed = max(_written(path) for path in watched)
+    started, reloaded = _written(PID_FILE), _written(os.path.join(request["state"], "activation.json"))
     since = started if activation["action"] == "restart" else max(started, reloaded)
     return changed > since or (activation["awaited"] and since <= activation["seen"])
 
 
-def what_to_do(request: Document, files: list[Document], engine: Engine, recreates: list[Document]) -> Document:
-    """What a run would do besides writing files, as data and as sentences."""
+def _written(path: str) -> float:
+    """When a file was written, in seconds since the epoch; 0 for none."""
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return 0.0
+
+
+def what_to_do(
+    request: Document, files: list[Document], engine: Engine, recreates: list[Document], left: Document
+) -> Document:
+    """What a run would do besides writing files, as data and as sentences; `left` is what one did not finish."""
     rules = request["load_audit_rules"] and (
-        any(one["state"] == "before" and one["path"].startswith("/etc/audit/") for one in files) or rules_are_behind()
+        left["rules"]
+        or any(one["state"] == "before" and one["path"].startswith("/etc/audit/") for one in files)
+        or rules_are_behind()
     )
     updates = differing(engine, request["updates"])
-    activate = must_activate(request, files)
+    activate = left["activate"] or must_activate(request, files)
+    known = [one["label"] for one in recreates]
+    recreates = [*recreates, *(one for one in left["recreates"] if one["label"] not in known)]
     told = ["load the audit rules"] if rules else []
     told += ["set %s of %s" % (one["label"], ", ".join(one["names"])) for one in updates]
     activation = request["activation"]

@@ -10,6 +10,8 @@ from typing import Any
 from .engine import Engine
 from .files import Document, GuardError
 
+SILENT = "the daemon does not answer"
+
 
 def endpoints(container: Document) -> list[list[Any]]:
     """The published TCP ports of a container as [address, port], one address a port."""
@@ -74,7 +76,7 @@ def not_in_effect(engine: Engine, expected: list[Document]) -> list[str]:
     """Which settings the engine does not do as expected: [{key, from: info or bridge, pointer, value}]."""
     info = engine.info()
     if info is None:
-        return ["the daemon does not answer"]
+        return [SILENT]
     documents = {"info": info, "bridge": engine.bridge() if any(one["from"] == "bridge" for one in expected) else {}}
     return [
         "%s: the engine does %s, not %s" % (one["key"], json.dumps(seen), json.dumps(one["value"]))
@@ -95,10 +97,13 @@ def problems(
     """What is not as it was before, or not in effect as expected."""
     made = anew(request)
     found = not_in_effect(engine, expected)
-    if "the daemon does not answer" in found:
+    if SILENT in found:
         return found
     wanted = [name if name in made else one["id"] for name, one in before["containers"].items()]
-    now = engine.containers(wanted)
+    try:
+        now = engine.containers(wanted)
+    except GuardError as error:
+        return [*found, str(error)]
     by_id = {one["Id"]: one for one in now.values()}
     for name, was in before["containers"].items():
         one = now.get(name) if name in made else by_id.get(was["id"])

@@ -75,7 +75,7 @@ def back(run: Run, request: Document) -> list[str]:
     for one in request["recreates"]:
         if one["label"] not in begun:
             continue
-        run.note("recreate back", "will", label=one["label"])
+        run.remember("recreate back", "will", label=one["label"])
         for words in one["undo"]:
             code, _, told = call(words, CREATING)
             if code:

@@ -11,11 +11,26 @@ import time
 from contextlib import contextmanager
 from typing import Any, Iterator  # noqa: UP035 - Python 3.8
 
-from .files import Document, GuardError, read_bytes, read_json, write_file
+from .files import Document, GuardError, read_bytes, read_json, sync, write_file
 
 KEEP_RUNS = 20  # closed runs whose backups are kept ...
 KEEP_DAYS = 90  # ... and for how long
 BUSY = 120.0  # seconds to wait for another guard on this host
+
+
+def boot_id() -> str:
+    """What tells this boot of the host from others."""
+    return (read_bytes("/proc/sys/kernel/random/boot_id") or b"").decode("ascii").strip()
+
+
+def uptime() -> float:
+    """Seconds since the boot, also those in which the host slept."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def seconds_left(known: Document) -> float:
+    """How long an open run still has to be confirmed; none where it is being taken back, or over a boot."""
+    return 0.0 if known.get("undo") or known["boot"] != boot_id() else max(0.0, known["deadline"] - uptime())
 
 
 class Store:
@@ -26,13 +41,13 @@ class Store:
 
     def prepare(self) -> None:
         """Make the directory (0700); raises GuardError where others could write to it."""
-        parent = os.path.dirname(self.home)
-        try:
-            os.makedirs(self.home, 0o700, exist_ok=True)
-        except OSError as error:
-            raise GuardError("%s: %s" % (self.home, (error.strerror or str(error)).lower())) from error
-        for path in (parent, self.home):
-            info = os.lstat(path)
+        for path in (os.path.dirname(self.home), self.home):
+            try:
+                if not os.path.lexists(path):
+                    os.makedirs(path, 0o700, exist_ok=True)
+                info = os.lstat(path)
+            except OSError as error:
+                raise GuardError("%s: %s" % (path, (error.strerror or str(error)).lower())) from error
             if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.geteuid() or info.st_mode & 0o022:
                 raise GuardError(path + ": is not a directory that its owner alone can write to")
             if stat.S_IMODE(info.st_mode) & 0o077:
@@ -59,7 +74,11 @@ class Store:
             os.close(descriptor)
 
     def current(self) -> Document:
-        """The open run: {run, plan, control, deadline (seconds since the epoch)}; None where there is none."""
+        """The open run, or None: {run, plan, control, root, deadline, boot, undo}.
+
+        The deadline is in seconds since the boot of that id, which no change of the clock moves; `undo` says why
+        the run is being taken back.
+        """
         return read_json(os.path.join(self.home, "current.json"))
 
     def open(self, document: Document) -> None:
@@ -71,7 +90,8 @@ class Store:
         try:
             os.unlink(os.path.join(self.home, "current.json"))
         except FileNotFoundError:
-            pass
+            return
+        sync(self.home)
 
     def run(self, name: str) -> Run:
         """A run of this host; raises GuardError for a name that could be a path."""
@@ -82,6 +102,12 @@ class Store:
     def _names(self) -> list[str]:
         names = os.listdir(self.home) if os.path.isdir(self.home) else []
         return [one for one in names if os.path.isdir(os.path.join(self.home, one))]
+
+    def is_last(self, run: Run) -> bool:
+        """Whether no run was begun after this one ended."""
+        ended = (run.result or {}).get("at", 0.0)
+        others = [Run(os.path.join(self.home, name), name) for name in self._names() if name != run.name]
+        return not any((read_json(one.file("before.json")) or {"at": 0.0})["at"] > ended for one in others)
 
     def confirmed(self) -> list[Run]:
         """The runs that were confirmed, of those that are kept."""
@@ -145,6 +171,13 @@ class Run:
         finally:
             os.close(descriptor)
 
+    def remember(self, step: str, state: str, **more: Any) -> None:
+        """A line of the journal on the way back, which a full disk does not stop."""
+        try:
+            self.note(step, state, **more)
+        except OSError:
+            pass
+
     def journal(self) -> list[Document]:
         """The lines of the journal; one that was cut short by a crash is left out."""
         lines = (read_bytes(self.file("journal.jsonl")) or b"").decode("utf-8", "replace").splitlines()
@@ -159,3 +192,12 @@ class Run:
     def has(self, step: str) -> bool:
         """Whether a step was at least about to be done."""
         return any(one["step"] == step for one in self.journal())
+
+    def did(self, step: str) -> bool:
+        """Whether a step was done to its end."""
+        return any(one["step"] == step and one["state"] == "did" for one in self.journal())
+
+    @property
+    def began(self) -> bool:
+        """Whether it got so far that anything can have been changed."""
+        return read_json(self.file("request.json")) is not None and read_json(self.file("before.json")) is not None

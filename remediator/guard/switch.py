@@ -5,33 +5,50 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 
 from .engine import call
 from .files import Document, GuardError, write_file
-from .store import Run, Store
+from .store import Run, Store, boot_id, uptime
 
 UNITS = "/etc/systemd/system"
 BOOT_UNIT = "remediator-guard-boot.service"
 SWITCH = "remediator-guard"  # the name of the transient timer and of what it starts
+AGAIN = ["--property=Restart=on-failure", "--property=RestartSec=5"]  # a guard that is killed goes on
 
 
-def on_systemd(request: Document) -> bool:
+def on_systemd(root: str) -> bool:
     """Whether this host is run by systemd; a file tree is not."""
-    return request["root"] == "/" and os.path.isdir("/run/systemd/system")
+    return root == "/" and os.path.isdir("/run/systemd/system")
 
 
-def arm(store: Store, run: Run, request: Document) -> None:
+def arm(store: Store, run: Run, request: Document, reason: str = "") -> None:
     """See to it that the run is taken back unless it is confirmed in time, also after a boot.
 
-    A transient timer of systemd, and a unit for the next boot; a detached process where there is no systemd.
+    A transient timer of systemd, and a unit for the next boot; a detached process where there is no systemd. With
+    a reason the run is being taken back, which then is to go on by itself. The run is open only once all of it
+    stands; raises GuardError where it cannot stand.
     """
-    known = {"run": run.name, "plan": request["plan"], "control": request["control"]}
-    store.open(dict(known, deadline=time.time() + request["limit"]))
-    if request["root"] != "/":
-        return  # a file tree: nothing runs here
+    try:
+        _arm(store, run, request, reason)
+    except (OSError, GuardError) as error:
+        disarm(store, request["root"])
+        raise GuardError("the dead-man's switch cannot be armed: %s" % error) from error
+
+
+def _arm(store: Store, run: Run, request: Document, reason: str) -> None:
     words = [sys.executable, os.path.join(store.home, "guard.py")]
-    if not on_systemd(request):
+    if on_systemd(request["root"]):
+        _boot_unit(words)
+        # one that waits in the loop of `expire` is of an older arming: who holds the lock is here
+        call(["systemctl", "stop", SWITCH + ".timer", SWITCH + ".service"], 30)
+        call(["systemctl", "reset-failed", SWITCH + ".service", SWITCH + ".timer"], 30)
+        given = ["--unit=" + SWITCH, "--on-active=%d" % max(1, request["limit"]), "--timer-property=AccuracySec=100ms"]
+        code, _, told = call(["systemd-run", *given, *AGAIN, *words, "expire", run.name], 30)
+        if code:
+            raise GuardError(told)
+    known = {"run": run.name, "plan": request["plan"], "control": request["control"], "root": request["root"]}
+    store.open(dict(known, deadline=uptime() + request["limit"], boot=boot_id(), undo=reason))
+    if request["root"] == "/" and not on_systemd("/"):
         subprocess.Popen(
             [*words, "expire", run.name],
             stdin=subprocess.DEVNULL,
@@ -40,11 +57,13 @@ def arm(store: Store, run: Run, request: Document) -> None:
             start_new_session=True,
             cwd="/",
         )
-        return
+
+
+def _boot_unit(words: list[str]) -> None:
+    # not after docker.service, which might hang at its start: the guard itself waits for it, and not for ever
     unit = (
         "[Unit]\nDescription=Take back a change of Docker that was not confirmed before the boot\n"
-        "After=docker.service docker.socket containerd.service\n\n"
-        "[Service]\nType=oneshot\nExecStart=%s %s boot\n" % (words[0], words[1])
+        "[Service]\nExecStart=%s %s boot\nRestart=on-failure\nRestartSec=5\n" % (words[0], words[1])
     )
     wants = os.path.join(UNITS, "multi-user.target.wants")
     os.makedirs(wants, 0o755, exist_ok=True)
@@ -52,28 +71,22 @@ def arm(store: Store, run: Run, request: Document) -> None:
     link = os.path.join(wants, BOOT_UNIT)
     if not os.path.islink(link):
         os.symlink(os.path.join(UNITS, BOOT_UNIT), link)
-    call(["systemctl", "stop", SWITCH + ".timer"], 30)
-    call(["systemctl", "reset-failed", SWITCH + ".service", SWITCH + ".timer"], 30)
-    given = ["--unit=" + SWITCH, "--on-active=%d" % max(1, request["limit"]), "--timer-property=AccuracySec=100ms"]
-    code, _, told = call(["systemd-run", *given, *words, "expire", run.name], 30)
-    if code:
-        raise GuardError("the dead-man's switch cannot be armed, and nothing was changed: " + told)
 
 
 def extend(store: Store, request: Document) -> None:
     """Count the time to confirm from now on."""
     known = store.current()
     if known is not None:
-        store.open(dict(known, deadline=time.time() + request["limit"]))
+        store.open(dict(known, deadline=uptime() + request["limit"], boot=boot_id()))
 
 
-def disarm(store: Store, request: Document) -> None:
-    """The run is over: nothing is to be taken back any more."""
+def disarm(store: Store, root: str) -> None:
+    """Nothing is to be taken back any more."""
     store.close()
-    if on_systemd(request):
+    if on_systemd(root):
         for path in (os.path.join(UNITS, "multi-user.target.wants", BOOT_UNIT), os.path.join(UNITS, BOOT_UNIT)):
             try:
                 os.unlink(path)
-            except FileNotFoundError:
-                pass
+            except OSError:
+                pass  # not there, or not to be removed: it finds nothing to do
         call(["systemctl", "stop", SWITCH + ".timer"], 30)

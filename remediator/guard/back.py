@@ -1,0 +1,151 @@
+"""Files and the daemon, on the way back."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+
+from .engine import Engine
+from .files import Document, GuardError, Report, attributes, put_file, read_bytes, same_attributes, sha256, sweep
+from .proof import await_effect
+from .rescue import rescue
+from .store import Run
+
+
+def taken_up(run: Run, engine: Engine, before: Document) -> bool:
+    """Whether the daemon that runs is the one of before, and has taken up the run's configuration by a reload."""
+    return run.has("reload") and engine.started() == before["started"]
+
+
+def reload_back(run: Run, request: Document, engine: Engine, told: Report) -> None:
+    """Make the daemon take up by a reload what it did before.
+
+    A reload keeps what is removed from the file (moby: daemon/reload.go takes only keys that are set), so defaults
+    of keys that were added are written out, reloaded, and only then the old text restored.
+    """
+    config, defaults = request["activation"]["config"], request["activation"]["defaults"]
+    index = next((index for index, one in enumerate(run.before["files"]) if one["path"] == config), None)
+    if index is None:
+        return
+    entry = run.before["files"][index]
+    if not ours(run, entry):
+        return  # undo_files says so
+    if defaults:
+        old = (read_bytes(run.file("backup", str(index))) or b"").decode("utf-8") if entry["there"] else ""
+        document = json.loads(old.lstrip("\ufeff")) if old.strip() else {}
+        document.update(defaults)
+        between = json.dumps(document, indent=2).encode() + b"\n"
+        run.remember("defaults", "will", sha256=sha256(between))
+        like = entry if entry["there"] else {"mode": 0o600, "uid": os.geteuid(), "gid": os.getegid()}
+        put_file(config, between, like)
+    else:
+        _restore(run, index, entry)
+    engine.reload()
+    await_effect(engine, [one for one in run.before["live"] if one["reload"]], "the reload back")
+    told["changed"].append("reload the daemon")
+
+
+def ours(run: Run, entry: Document) -> bool:
+    """Whether a file is as it was before the run, or as this run wrote it.
+
+    Also if what was being written when the power was cut came out empty.
+    """
+    now = sha256(read_bytes(entry["path"]))
+    if entry["after"] is None or now in (entry["before"], entry["after"]):
+        return True
+    if now == sha256(b"") and run.result is None:
+        return True
+    return now in [line.get("sha256") for line in run.journal() if line["step"] == "defaults"]
+
+
+def _restore(run: Run, index: int, entry: Document) -> None:
+    """Put one file back as it was: bytes, mode, owner, extended attributes and time."""
+    path = entry["path"]
+    if not entry["there"]:
+        os.unlink(path)
+        return
+    data = read_bytes(run.file("backup", str(index)))
+    if data is None or sha256(data) != entry["before"]:
+        raise GuardError("its backup is damaged")
+    put_file(path, data, entry, entry["mtime"])
+
+
+def undo_files(run: Run, before: Document, told: Report) -> None:
+    """Put edited files back as they were, but for those that somebody else has changed since."""
+    for index, entry in enumerate(before["files"]):
+        path = entry["path"]
+        try:
+            if sha256(read_bytes(path)) != entry["before"]:
+                if not ours(run, entry):
+                    told["left"].append(path + ": was changed by someone else after the run")
+                    continue
+                _restore(run, index, entry)
+                if entry["after"] is not None:
+                    told["changed"].append("restore " + path)
+        except (OSError, GuardError) as error:
+            told["errors"].append("%s: cannot be restored: %s" % (path, error))
+        sweep(os.path.dirname(path))
+    for path in before["made"]:  # the deepest first
+        try:
+            os.rmdir(path)
+        except OSError:
+            pass  # others use it by now
+
+
+def undo_attributes(request: Document, before: Document, told: Report) -> None:
+    """Give paths the modes and owners that they had, but for those that somebody else has changed since."""
+    edited = {one["path"] for one in before["files"]}
+    for planned, was in zip(request["attributes"], before["attributes"]):
+        path = was["path"]
+        now = attributes(path)
+        if "mode" not in was or now is None or (path in edited and any(path in one for one in told["left"])):
+            continue
+        if (now["mode"], now["uid"], now["gid"]) == (was["mode"], was["uid"], was["gid"]):
+            continue
+        if not same_attributes(now, planned):
+            told["left"].append(path + ": mode or owner was changed by someone else after the run")
+            continue
+        try:
+            if stat.S_ISLNK(os.lstat(path).st_mode):
+                raise GuardError("is a link by now")
+            os.chown(path, was["uid"], was["gid"], follow_symlinks=False)
+            os.chmod(path, was["mode"])
+            told["changed"].append("restore mode and owner of " + path)
+        except (OSError, GuardError) as error:
+            told["errors"].append("%s: mode and owner cannot be restored: %s" % (path, error))
+
+
+def undo_daemon(run: Run, request: Document, engine: Engine, before: Document, told: Report) -> bool:
+    """Make the daemon run with what it ran with before, if it has taken up anything else, or does not run.
+
+    Returns whether it was started anew.
+    """
+    activation = request["activation"]
+    if engine.info() is None:
+        engine.settle(10)  # killed, and being started again by systemd
+    if engine.info() is not None and (activation["action"] == "none" or engine.started() == before["started"]):
+        return False
+    error = ""
+    for _ in (1, 2):
+        run.remember("restart back", "will")
+        try:
+            engine.restart(bool(activation.get("reload_units")))
+        except GuardError as failed:
+            error = str(failed)
+            if "did not end within" in error:
+                break  # it hangs
+            continue
+        run.remember("restart back", "did")
+        told["changed"].append("restart the daemon")
+        return True
+    run.remember("rescue", "will")
+    try:
+        told["errors"].append(
+            "the daemon does not start with the files of before: %s; %s"
+            % (error, rescue(engine, before, activation["config"]))
+        )
+        run.remember("rescue", "did")
+    except (GuardError, OSError) as failed:
+        told["errors"].append("the daemon does not start with the files of before: %s; %s" % (error, failed))
+    return True
