@@ -5,11 +5,14 @@ Standard library only and Python 3.8, like the probe.
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import re
 from typing import Any
 
 from . import layers, processes, runs, sockets, surroundings, usage
 
+_MANY = 50  # containers that another process is worth its start for
 _WALKING = 2.0  # seconds for the layers of all containers, and what is looked at beside them
 _TALKING = 1.5  # seconds for the connections of all containers
 _INFO = (
@@ -159,7 +162,6 @@ def gather(
     """
     containers: dict[str, Any] = {}
     addresses: list[str] = []
-    walk = layers.Layers(_WALKING)
     by_id = {one.get("Id", ""): one for one in images}
     for inspect in sorted(inspects, key=lambda one: str(one.get("Name", ""))):
         one = project_container(inspect)
@@ -189,28 +191,50 @@ def gather(
         found["host"] = surroundings.look(addresses, listening)
         running = [one for one in containers.values() if one["state"]["Running"] and one["state"]["Pid"]]
         near = [*addresses, *found["host"]["addresses"]]
-        inodes = {one["state"]["Pid"]: _look(one, walk, near) for one in running}
+        inodes = _look(running, near)
         _talk(running, inodes, listening, near)
     for one in containers.values():
         del one["graph"], one["home"]
     return found
 
 
-def _look(one: dict[str, Any], walk: layers.Layers, near: list[str]) -> set[str]:
-    """What a running container uses and does goes into `live`; the inodes of its sockets."""
-    pid, given = one["state"]["Pid"], _given(one)
-    where = usage.groups(pid)
-    seen = processes.look(pid, usage.tasks(pid, where), given)
-    inodes: set[str] = seen.pop("sockets")
-    one["live"] = {
-        **usage.measure(where),
-        "no_new_privileges": seen.pop("no_new_privileges"),
-        "processes": seen,
-        **walk.look(one["graph"], pid, given, one["home"]),
-    }
-    if one["document"]["HostConfig"]["NetworkMode"] != "host":
-        one["live"]["network"] = sockets.look(pid, near)
+def _look(running: list[dict[str, Any]], near: list[str]) -> dict[int, set[str]]:
+    """What running containers use and do goes into `live`; the inodes of their sockets by pid.
+
+    Where they are many, each processor looks at a part of them.
+    """
+    parts = min(os.cpu_count() or 1, len(running) // _MANY or 1)
+    shares = [(running[start::parts], near) for start in range(parts)]
+    if parts > 1:
+        with multiprocessing.get_context("fork").Pool(parts) as pool:
+            seen = pool.map(_look_at, shares)
+    else:
+        seen = [_look_at(one) for one in shares]
+    inodes = {}
+    for (some, _), looks in zip(shares, seen):
+        for one, (one["live"], own) in zip(some, looks):
+            inodes[one["state"]["Pid"]] = own
     return inodes
+
+
+def _look_at(share: tuple[list[dict[str, Any]], list[str]]) -> list[tuple[dict[str, Any], set[str]]]:
+    walk = layers.Layers(_WALKING)
+    found = []
+    for one in share[0]:
+        pid, given, mode = one["state"]["Pid"], _given(one), one["document"]["HostConfig"]["NetworkMode"]
+        where = usage.groups(pid)
+        seen = processes.look(pid, usage.tasks(pid, where), given)
+        inodes: set[str] = seen.pop("sockets")
+        live = {
+            **usage.measure(where),
+            "no_new_privileges": seen.pop("no_new_privileges"),
+            "processes": seen,
+            **walk.look(one["graph"], pid, given, one["home"]),
+        }
+        if mode != "host":
+            live["network"] = sockets.look(pid, share[1])
+        found.append((live, inodes))
+    return found
 
 
 def _talk(

@@ -139,7 +139,7 @@ class Tree:
                 found += [one + "/" + name for name in fnmatch.filter(names, part) if not name.startswith(".")]
         there = [one for one in found if self.exists(one)]
         spelled = [one.encode("utf-8", "backslashreplace").decode() for one in there]
-        self.misnamed.update(new for new, one in zip(spelled, there) if new != one)  # noqa: B905 - Python 3.8
+        self.misnamed.update(new for new, one in zip(spelled, there) if new != one)
         return sorted(spelled)
 
     def exists(self, path: str) -> bool:

@@ -82,6 +82,7 @@ class _Seen:
             for name in ("setuid", "risen", "devices", "traced", "spaces", "host_files", "shared", "scheduled")
         }
         self.sockets: set[str] = set()
+        self.first: dict[str, str] = {}
         self.capabilities = self.permitted = self.handles = 0
         self.peak = self.locked = 0
 
@@ -89,6 +90,8 @@ class _Seen:
         seen = status(pid)
         if "Uid" not in seen:
             return
+        if pid == self._first:
+            self.first = seen
         name = seen.get("Name", "")
         real, effective = (int(one) for one in seen["Uid"].split()[:2])
         self._uids[pid] = effective
@@ -129,16 +132,13 @@ class _Seen:
         return sorted(set(self._uids.values()))[:_MOST_TOLD]
 
 
-def _named(container: str, mounts: list[str]) -> bool:
-    return any(container == one or container.startswith(one.rstrip("/") + "/") for one in mounts)
-
-
 def own_mounts(pid: int, given: list[str]) -> list[str]:
     """Where file systems are mounted in a container that the engine did not mount: made from inside."""
     found = []
+    below = tuple(one.rstrip("/") + "/" for one in (*_ENGINE_MOUNTS, *given))
     for line in text("/proc/%d/mountinfo" % pid, 262144).splitlines():
-        words = line.split(" ")
-        if len(words) > 4 and words[4] != "/" and not _named(words[4], [*_ENGINE_MOUNTS, *given]):
+        words = line.split(" ", 5)
+        if len(words) > 4 and words[4] != "/" and not (words[4] + "/").startswith(below):
             found.append(words[4])
     return sorted(set(found))[:_MOST_TOLD]
 
@@ -154,7 +154,7 @@ def look(pid: int, pids: list[int], given: list[str]) -> dict[str, Any]:
     seen = _Seen(pid, set(pids))
     for one in pids:
         seen.add(one)
-    first = status(pid)
+    first = seen.first
     bit = 1 << (_SIGTERM - 1)
     return {
         "count": len(pids),
