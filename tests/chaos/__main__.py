@@ -15,8 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.chaos import campaign, configs, strikes
+from tests.chaos.bad import CONFIGS
 from tests.chaos.campaign import Campaign, Verdict
-from tests.chaos.fleet import Fleet
+from tests.chaos.fleet import Fleet, boot
 from tests.chaos.moments import Moment
 from tests.lab.lab import Lab
 from tests.lab.machine import lab_unavailable_reason
@@ -62,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--faults", type=int, default=216, metavar="N", help="how many (default: %(default)s)")
-    parser.add_argument("--configs", type=int, default=len(configs.CONFIGS), metavar="N", help="default: all")
+    parser.add_argument("--configs", type=int, default=len(CONFIGS), metavar="N", help="default: all")
     parser.add_argument("--generations", nargs="+", default=list(GENERATIONS), choices=GENERATIONS, metavar="G")
     parser.add_argument("--seed", type=int, default=1, metavar="S")
     parser.add_argument("--hosts", type=int, default=6, metavar="N", help="of a fleet, which has one plan (default: 6)")
@@ -76,8 +77,7 @@ def faults(work: Path, wanted: int, generations: list[str], count: int, seed: in
     chance = random.Random(seed)
     found: list[Verdict] = []
     with Lab.create() as lab:
-        names = [("", one) for one in itertools.islice(itertools.cycle(generations), count)]
-        fleet = Fleet(lab, lab.host_group(names), work)
+        fleet = Fleet(lab, boot(lab, itertools.islice(itertools.cycle(generations), count)), work)
         one = Campaign(fleet, seed)
         one.prepare()
         order: dict[str, Iterator[Moment]] = {}
@@ -120,7 +120,7 @@ def _replace(lab: Lab, fleet: Fleet) -> None:
     for name in fleet.broken:
         generation = fleet.hosts[name].generation
         lab.remove(fleet.hosts.pop(name))
-        host = lab.host("", generation)
+        (host,) = boot(lab, [generation])
         fleet.hosts[host.name] = host
     fleet.inventory = lab.inventory()
     fleet.broken.clear()

@@ -102,9 +102,9 @@ class Campaign:
         self._roll_back(verdicts)
         found = [verdict for verdict in verdicts.values() if verdict.hit]
         for verdict in found:
-            one.say(
-                f"{verdict.kind} at {verdict.moment} on {verdict.host}: {verdict.state} {'; '.join(verdict.problems)} [{verdict.resumed}]"
-            )
+            where = f"{verdict.kind} at {verdict.moment} on {verdict.host}"
+            told = "; ".join(verdict.problems) or "survived"
+            one.say(f"{where}: wholly {verdict.state}, {told} [resume: {verdict.resumed or 'not tried'}]")
         return found
 
     def _watch(self, process: subprocess.Popen[bytes], planned: dict[str, Strike]) -> dict[str, bool]:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from tests.chaos import picture
 from tests.chaos.picture import Picture
+from tests.lab.errors import LabError
 from tests.lab.host import Host
 from tests.lab.lab import Lab
 
@@ -48,6 +49,27 @@ def populate(host: Host) -> None:
     health = ("--health-cmd", "true", "--health-interval", "2s")
     host.run_container("picky", "--restart", "unless-stopped", *health, *LIMITED)
     once(host)
+
+
+def boot(lab: Lab, generations: Iterable[str]) -> list[Host]:
+    """New hosts; one that does not come up is thrown away for another, since others use the machine as well."""
+
+    def one(generation: str) -> Host:
+        for attempt in range(4):
+            host = lab.host("", generation, start=False)
+            try:
+                host.start()
+                host.wait_ready(180)
+            except LabError:
+                lab.remove(host)
+                if attempt == 3:
+                    raise
+                time.sleep(10)
+                continue
+            return host
+        raise AssertionError
+
+    return [one(generation) for generation in generations]
 
 
 def descendants(pid: int) -> list[int]:

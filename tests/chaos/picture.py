@@ -100,7 +100,7 @@ def take(host: Host) -> Picture:
 
 
 def _limit(key: str, value: Any, memory: int) -> Any:
-    """A limit as far as the engine can tell it from none: it takes none away again, but sets one that limits nothing."""
+    """A limit as far as the engine tells it from none: it takes none away, but sets one that limits nothing."""
     nothing = {"Memory": memory // 2**20 * 2**20, "MemorySwap": 2 * (memory // 2**20 * 2**20), "CpuShares": 1024}
     return None if not value or value in (-1, nothing.get(key)) else value
 
