@@ -2,11 +2,12 @@
 
 PYTHON ?= python3
 HOSTS ?= 3
+FAULTS ?= 216
 VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint format bench bench-fleet impact examples lab lab-down lab-rebuild clean
+.PHONY: help demo test lint format bench bench-fleet impact chaos examples lab lab-down lab-rebuild clean
 
 help:
 	@echo "make demo         a tour on a copy of the example host: no Docker, no root"
@@ -15,6 +16,7 @@ help:
 	@echo "make format       ruff format"
 	@echo "make bench        measure on an engine; bench-fleet on many hosts (root, Debian)"
 	@echo "make impact       what plans say that changes break, against what they break (root, Debian)"
+	@echo "make chaos        hit applies at every step, and try bad configurations (root, Debian; an hour)"
 	@echo "make examples     make the files in examples/ anew"
 	@echo "make lab HOSTS=3  bring up throwaway servers (root, Debian); lab-down, lab-rebuild"
 	@echo "make clean        remove .venv, build/ and caches"
@@ -46,6 +48,9 @@ bench-fleet: $(VENV)/installed-dev
 
 impact: $(VENV)/installed-dev
 	$(BIN)/python -m tests.impact
+
+chaos: $(VENV)/installed-dev
+	$(BIN)/python -m tests.chaos --faults $(FAULTS)
 
 examples: $(VENV)/installed-dev
 	$(BIN)/python -m examples.regenerate

@@ -411,6 +411,10 @@ import time
 PID_FILE = "/run/docker.pid"
 
 
+class HangsError(GuardError):
+    """A daemon that neither starts nor ends."""
+
+
 def call(argv: list[str], timeout: float) -> tuple[int, str, str]:
     """Run a program: its return code, output and errors; 124 where it took longer than `timeout` seconds.
 
@@ -561,6 +565,8 @@ class Engine:
             code, _, told = self._systemctl("restart", "docker.service", timeout=self.patience)
         else:
             code, _, told = call(["service", "docker", "restart"], self.patience)
+        if code == 124:
+            raise HangsError("the daemon did not start within %d seconds" % self.patience)
         if code:
             raise GuardError("the daemon did not start: " + (self._why() or told))
         if self.wait(self.patience) is None:
@@ -1374,19 +1380,23 @@ def undo_daemon(run: Run, request: Document, engine: Engine, before: Document, t
     Returns whether it was started anew.
     """
     activation = request["activation"]
-    if engine.info() is None:
-        engine.settle(10)  # killed, and being started again by systemd
-    if engine.info() is not None and (activation["action"] == "none" or engine.started() == before["started"]):
+    if engine.started() == before["started"] and engine.info() is not None:
         return False
+    if not run.has("restart") or run.did("restart"):  # else it is our own start that failed, or hangs
+        if engine.info() is None:
+            engine.settle(10)  # killed, and being started again by systemd
+        if activation["action"] == "none" and engine.info() is not None:
+            return False
     error = ""
     for _ in (1, 2):
         run.remember("restart back", "will")
         try:
-            engine.restart(bool(activation.get("reload_units")))
+            engine.restart(activation["reload_units"])
+        except HangsError as failed:
+            error = str(failed)
+            break
         except GuardError as failed:
             error = str(failed)
-            if "did not end within" in error:
-                break  # it hangs
             continue
         run.remember("restart back", "did")
         told["changed"].append("restart the daemon")
@@ -1907,11 +1917,12 @@ import sys
 
 
 
-def main(words: list[str], given: Document = None) -> int:
+def main(words: list[str], given: Document = None, home: str = "") -> int:
     """`begin` with its document on standard input, or `activate|confirm|expire|status RUN`, `place RUN INDEX`,
     `undo RUN [REASON]`, or `boot`.
 
-    Prints one JSON document; 1 and a sentence on standard error where something failed.
+    `home` is the guard's directory, by default that in which it stands. Prints one JSON document; 1 and a sentence
+    on standard error where something failed.
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a connection that is cut does not stop it half-way
     command, names = words[0], words[1:]
@@ -1919,7 +1930,7 @@ def main(words: list[str], given: Document = None) -> int:
         if command == "begin":
             print(json.dumps(begin(given if given is not None else json.load(sys.stdin))))
             return 0
-        store = Store(os.path.dirname(os.path.abspath(__file__)))
+        store = Store(home or os.path.dirname(os.path.abspath(__file__)))
         if command == "boot":
             boot(store)
             return 0

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import ast
 from functools import cache
-from importlib.resources import files
+from importlib import resources
 from typing import Final
 
 # In the order in which they need one another.
@@ -36,6 +36,6 @@ def _alone(text: str) -> str:
 @cache
 def source() -> str:
     """The guard as the one file that runs on hosts."""
-    folder = files(__package__)
+    folder = resources.files(__package__)
     texts = [_alone((folder / f"{name}.py").read_text(encoding="utf-8")) for name in MODULES]
     return f'"""{__doc__}"""\n\nfrom __future__ import annotations\n\n' + "\n\n".join(texts)

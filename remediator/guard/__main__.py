@@ -14,11 +14,12 @@ from .store import Store
 from .undo import boot, expire, undo
 
 
-def main(words: list[str], given: Document = None) -> int:
+def main(words: list[str], given: Document = None, home: str = "") -> int:
     """`begin` with its document on standard input, or `activate|confirm|expire|status RUN`, `place RUN INDEX`,
     `undo RUN [REASON]`, or `boot`.
 
-    Prints one JSON document; 1 and a sentence on standard error where something failed.
+    `home` is the guard's directory, by default that in which it stands. Prints one JSON document; 1 and a sentence
+    on standard error where something failed.
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a connection that is cut does not stop it half-way
     command, names = words[0], words[1:]
@@ -26,7 +27,7 @@ def main(words: list[str], given: Document = None) -> int:
         if command == "begin":
             print(json.dumps(begin(given if given is not None else json.load(sys.stdin))))
             return 0
-        store = Store(os.path.dirname(os.path.abspath(__file__)))
+        store = Store(home or os.path.dirname(os.path.abspath(__file__)))
         if command == "boot":
             boot(store)
             return 0

@@ -6,7 +6,7 @@ import json
 import os
 import stat
 
-from .engine import Engine
+from .engine import Engine, HangsError
 from .files import Document, GuardError, Report, attributes, put_file, read_bytes, same_attributes, sha256, sweep
 from .proof import await_effect
 from .rescue import rescue
@@ -122,19 +122,23 @@ def undo_daemon(run: Run, request: Document, engine: Engine, before: Document, t
     Returns whether it was started anew.
     """
     activation = request["activation"]
-    if engine.info() is None:
-        engine.settle(10)  # killed, and being started again by systemd
-    if engine.info() is not None and (activation["action"] == "none" or engine.started() == before["started"]):
+    if engine.started() == before["started"] and engine.info() is not None:
         return False
+    if not run.has("restart") or run.did("restart"):  # else it is our own start that failed, or hangs
+        if engine.info() is None:
+            engine.settle(10)  # killed, and being started again by systemd
+        if activation["action"] == "none" and engine.info() is not None:
+            return False
     error = ""
     for _ in (1, 2):
         run.remember("restart back", "will")
         try:
-            engine.restart(bool(activation.get("reload_units")))
+            engine.restart(activation["reload_units"])
+        except HangsError as failed:
+            error = str(failed)
+            break
         except GuardError as failed:
             error = str(failed)
-            if "did not end within" in error:
-                break  # it hangs
             continue
         run.remember("restart back", "did")
         told["changed"].append("restart the daemon")

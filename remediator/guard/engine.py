@@ -15,6 +15,10 @@ from .store import Run
 PID_FILE = "/run/docker.pid"
 
 
+class HangsError(GuardError):
+    """A daemon that neither starts nor ends."""
+
+
 def call(argv: list[str], timeout: float) -> tuple[int, str, str]:
     """Run a program: its return code, output and errors; 124 where it took longer than `timeout` seconds.
 
@@ -165,6 +169,8 @@ class Engine:
             code, _, told = self._systemctl("restart", "docker.service", timeout=self.patience)
         else:
             code, _, told = call(["service", "docker", "restart"], self.patience)
+        if code == 124:
+            raise HangsError("the daemon did not start within %d seconds" % self.patience)
         if code:
             raise GuardError("the daemon did not start: " + (self._why() or told))
         if self.wait(self.patience) is None:

@@ -1,0 +1,244 @@
+"""Rounds of faults: an apply is hit, the host settles, is judged, and a resume or rollback finishes what is left."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.chaos import fleet as fleets
+from tests.chaos import picture, strikes
+from tests.chaos.fleet import SHORTEST, Fleet
+from tests.chaos.moments import Moment, Passed
+from tests.chaos.picture import Picture, differences
+from tests.chaos.strikes import Strike
+from tests.lab.host import Host
+
+PATIENCE = 420.0  # seconds until a host has to have settled, on a busy machine
+
+
+@dataclass
+class Verdict:
+    """What became of one fault."""
+
+    kind: str
+    generation: str
+    host: str
+    moment: str
+    hit: bool
+    state: str = ""  # before or after
+    resumed: str = ""  # done, or why not; "" where it was not tried
+    problems: list[str] = field(default_factory=list)
+    journals: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def survived(self) -> bool:
+        return not self.problems
+
+
+class Campaign:
+    """One fleet: its pictures before and after, the moments of its apply, and the rounds."""
+
+    def __init__(self, fleet: Fleet, seed: int) -> None:
+        self.fleet, self.chance = fleet, random.Random(seed)
+        self.before: dict[str, Picture] = {}
+        self.after: dict[str, Picture] = {}
+        self.moments: dict[str, list[Moment]] = {}
+
+    def prepare(self) -> None:
+        """Make the plan, and apply it undisturbed: its moments, and how the hosts are before and after."""
+        one = self.fleet
+        one.each(fleets.populate)
+        self.before = one.pictures()
+        one.plan()
+        process = one.start()
+        self._watch(process, {})
+        self.after = one.pictures()
+        for name in one.hosts:
+            self.moments[name] = Passed(one).of(name)
+            if not self.after[name].etc != self.before[name].etc:
+                raise RuntimeError(f"{name}: the undisturbed apply did nothing: {one.said()}")
+        one.limit = max(SHORTEST, round(1.5 * max(_longest_wait(seen) for seen in self.after.values())))
+        told = {name: len(some) for name, some in self.moments.items()}
+        one.say(f"undisturbed apply: {told} moments; hosts go back by themselves after {one.limit} s")
+        verdicts = {name: Verdict("none", host.generation, name, "", True) for name, host in one.hosts.items()}
+        self._roll_back(verdicts)
+        if bad := [problem for verdict in verdicts.values() for problem in verdict.problems]:
+            raise RuntimeError(f"the undisturbed apply is not taken back: {bad}")
+
+    def round(self, wanted: dict[str, tuple[str, Moment]], resume: bool) -> list[Verdict]:
+        """One apply under these faults, by host; what became of each."""
+        one = self.fleet
+        planned = {
+            name: Strike(kind, moment, self.chance.choice((0.0, 0.0, 0.05, 0.3, 1.0)))
+            for name, (kind, moment) in wanted.items()
+        }
+        one.plan()
+        process = one.start()
+        exempt = self._watch(process, planned)
+        verdicts = {
+            name: Verdict(
+                planned[name].kind if name in planned else "none",
+                host.generation,
+                name,
+                f"{planned[name].moment} +{planned[name].delay}s" if name in planned else "",
+                name in exempt,
+            )
+            for name, host in one.hosts.items()
+        }
+        for timer in one.timers:
+            timer.join()
+        one.timers.clear()
+        if resume:
+            self._resume(verdicts)
+        self._settle(verdicts)
+        for name, seen in one.pictures().items():
+            self._judge(verdicts[name], seen, exempt.get(name, False))
+        self._roll_back(verdicts)
+        found = [verdict for verdict in verdicts.values() if verdict.hit]
+        for verdict in found:
+            where = f"{verdict.kind} at {verdict.moment} on {verdict.host}"
+            told = "; ".join(verdict.problems) or "survived"
+            one.say(f"{where}: wholly {verdict.state}, {told} [resume: {verdict.resumed or 'not tried'}]")
+        return found
+
+    def _watch(self, process: subprocess.Popen[bytes], planned: dict[str, Strike]) -> dict[str, bool]:
+        """Wait for the moments, and strike; for each host that was hit, whether a container may be lost by it."""
+        one, exempt = self.fleet, {}
+        deadline = time.monotonic() + PATIENCE
+        left, passed = dict(planned), Passed(one)
+        everywhere = next((strike for strike in planned.values() if strike.kind in strikes.EVERYWHERE), None)
+        with ThreadPoolExecutor(len(one.hosts)) as pool:
+            while process.poll() is None:
+                for name in list(left):
+                    if left[name].moment not in passed.of(name):
+                        continue
+                    strike = left.pop(name)
+                    if everywhere:
+                        left.clear()
+                        strikes.pause(strike.delay)
+                        exempt.update(dict.fromkeys(one.hosts, False))
+                        strikes.strike(strike, one.hosts[name], one, process)
+                        break
+                    exempt[name] = False
+                    pool.submit(self._alone, strike, one.hosts[name], process, exempt)
+                if time.monotonic() > deadline:
+                    one.say("the apply does not end, and is ended")
+                    fleets.kill(fleets.descendants(process.pid))
+                time.sleep(0.02)
+        process.wait()
+        return exempt
+
+    def _alone(self, strike: Strike, host: Host, process: subprocess.Popen[bytes], exempt: dict[str, bool]) -> None:
+        strikes.pause(strike.delay)
+        guarded = (self.fleet.journals(host.name) / "current.json").exists()
+        exempt[host.name] = strike.kind in ("dockerd", "reboot") and not guarded
+        strikes.strike(strike, host, self.fleet, process)
+
+    def _settle(self, verdicts: dict[str, Verdict]) -> None:
+        """Wait until no guard works any more and the engine answers; who does not get there in time has failed."""
+        deadline = time.monotonic() + PATIENCE
+
+        def wait(host: Host) -> list[str]:
+            calm = 0
+            while True:
+                try:
+                    seen = picture.take(host)
+                    found = [*seen.left, *([] if seen.answers else ["the engine does not answer"])]
+                except Exception as error:  # a host that is being started, or that is gone for good
+                    found = [str(error)[:300]]
+                calm = 0 if found else calm + 1
+                if calm > 1 or time.monotonic() > deadline:
+                    return found
+                time.sleep(1)
+
+        for name, found in self.fleet.each(wait).items():
+            verdicts[name].problems += [f"not settled: {one}" for one in found]
+
+    def _judge(self, verdict: Verdict, seen: Picture, exempt: bool, only_before: bool = False) -> None:
+        before, after = self.before[verdict.host], self.after[verdict.host]
+        verdict.journals = seen.runs
+        from_before, from_after = differences(before, seen), differences(after, seen)
+        if not from_before:
+            verdict.state = verdict.state or "before"
+        elif only_before:
+            verdict.problems.append(f"rolled back, and not as before: {from_before}")
+        elif not from_after:
+            verdict.state = "after"
+        else:
+            verdict.state = "half"
+            verdict.problems.append(f"half: from before {from_before}; from after {from_after}")
+        lost = before.running - seen.running - ({"once"} if exempt else set())
+        if lost:
+            verdict.problems.append(f"lost: {sorted(lost)}")
+        if not seen.answers:
+            verdict.problems.append("the engine does not answer")
+        verdict.problems += [f"left: {one}" for one in seen.left]
+
+    def _resume(self, verdicts: dict[str, Verdict]) -> None:
+        """Go on at once with what the fault has stopped: a host is done then, or refuses with a reason.
+
+        One that has gone back by itself refuses, since a container whose limits it cannot lift is not as it was.
+        """
+        one = self.fleet
+        receipt = one.receipt()
+        if not receipt or all(host["ok"] for host in receipt["hosts"]):
+            return
+        environment = one.environment()
+        done = subprocess.run(
+            one.apply("--resume"), capture_output=True, text=True, env=environment, cwd=one.work, check=False
+        )
+        for host in one.receipt()["hosts"]:
+            verdict = verdicts[host["host"]["name"]]
+            verdict.resumed = "done" if host["ok"] else "; ".join(host.get("errors", []))[:300]
+            if not verdict.resumed or "Traceback" in done.stderr:
+                verdict.problems.append(f"resume: {done.stderr[-500:]}")
+
+    def _roll_back(self, verdicts: dict[str, Verdict]) -> None:
+        """Every host goes back by a rollback, which has to bring it to where it was; what cannot is made anew."""
+        one = self.fleet
+        receipt = one.receipt()
+        if receipt and any(host.get("run") or not host["ok"] for host in receipt["hosts"]):
+            done = one.run("rollback", receipt["run"])
+            self._settle(verdicts)
+            for name, seen in one.pictures().items():
+                sound = verdicts[name].survived
+                self._judge(verdicts[name], seen, True, only_before=True)
+                if sound and verdicts[name].problems:
+                    verdicts[name].problems.append(f"rollback said: {done.stdout[-300:]} {done.stderr[-300:]}")
+        one.each(self._reset)
+
+    def _reset(self, host: Host) -> None:
+        """Make sure that the next round begins where the first did."""
+        fleets.once(host)
+        host.run(["rm", "-rf", "/var/lib/remediator"])
+        for name in ("web", "picky"):
+            host.docker("start", name, check=False)
+        seen = picture.take(host)
+        name = host.name
+        if differences(self.before[name], seen) or seen.left or self.before[name].running - seen.running:
+            self.fleet.say(f"{name}: is thrown away and made anew")
+            self.fleet.broken.append(name)
+
+
+def _longest_wait(seen: Picture) -> float:
+    """How long the guard of an undisturbed apply had to wait for its control machine, in seconds."""
+    times = [json.loads(line) for text in seen.runs.values() for line in text.splitlines()]
+    pairs = itertools.pairwise(times)
+    return max((after["at"] - before["at"] for before, after in pairs if before["state"] == "did"), default=0.0)
+
+
+def journal_lines(verdict: Verdict) -> str:
+    """The journals of a verdict, to reproduce what was seen."""
+    return "\n".join(f"{run}\n{text}" for run, text in verdict.journals.items())
+
+
+def save(path: Path, verdicts: list[Verdict], seed: int) -> None:
+    """Keep all that was seen."""
+    document = {"seed": seed, "verdicts": [vars(one) for one in verdicts]}
+    path.write_text(json.dumps(document, indent=1))

@@ -1,0 +1,517 @@
+"""The guard on file trees: what it keeps and gives back, at whatever point it or somebody else is cut off."""
+
+from __future__ import annotations
+
+import ast
+import base64
+import hashlib
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from remediator import guard
+from remediator.guard import back, files, limits, rescue, store, switch
+from remediator.guard.__main__ import main
+from remediator.guard.begin import begin
+from remediator.guard.engine import Engine
+from remediator.guard.store import Store
+
+CHANGES: Final = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "os.utime", "os.chown"}
+
+
+def digest(text: str) -> str:
+    """The SHA-256 of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Tree:
+    """A file tree with a file to edit, one with a secret, and one to make in directories that are not there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "root"
+        self.state = self.root / "var/lib/remediator"
+        self.config, self.secret = self.root / "etc/docker/daemon.json", self.root / "etc/environment"
+        self.new = self.root / "etc/audit/rules.d/50.rules"
+        self.config.parent.mkdir(parents=True)
+        self.config.write_text('{"icc": true}')
+        self.config.chmod(0o640)
+        os.utime(self.config, ns=(10**18, 10**18))
+        self.secret.write_text("TOKEN=hunter2\n")
+        self.secret.chmod(0o664)
+        self.was = self.look()
+        planned = [self.edit(self.config, '{"icc": true}', '{"icc": false}'), self.edit(self.new, None, "-w /etc\n")]
+        masked = self.edit(self.secret, "TOKEN=hunter2\n", None)
+        masked.update(masked=True, pieces=[[0, 14], "TRUST=1\n"], inverse=[[0, 14]])
+        self.files = [dict(one, index=index) for index, one in enumerate([*planned, masked])]
+
+    def edit(self, path: Path, before: str | None, after: str | None) -> dict[str, Any]:
+        """An edit as the playbook's variables have it."""
+        return {
+            "path": str(path), "before": "" if before is None else digest(before), "after": digest(after or ""),
+            "source": "", "mode": "0640", "masked": False, "pieces": [], "inverse": [],
+            "content": base64.b64encode((after or "").encode()).decode(),
+        }  # fmt: skip
+
+    def request(self, **more: Any) -> dict[str, Any]:
+        """A request that changes nothing but files."""
+        activation = {
+            "action": "none", "config": str(self.config), "docker": ["false"], "systemd": False, "expect": [], "sources": [], "manager": False,
+            "validate": [], "reload_units": False,
+            "defaults": {}, "reload_first": False, "stop": [], "start": [], "awaited": False, "seen": 0,
+        }  # fmt: skip
+        return {
+            "plan": "p" * 64, "run": "run", "control": "c", "limit": 60, "proof": 5, "root": str(self.root),
+            "state": str(self.state), "files": self.files, "unchanged": {}, "load_audit_rules": False, "updates": [],
+            "attributes": [{"path": str(self.secret), "mode": "0600", "owner": "", "socket": False}],
+            "activation": activation, "recreates": [], **more,
+        }  # fmt: skip
+
+    def look(self) -> dict[str, Any]:
+        """All of etc: bytes, modes, and times of files."""
+        found: dict[str, Any] = {}
+        for path in sorted((self.root / "etc").rglob("*")):
+            info = path.lstat()
+            data = path.read_bytes() if path.is_file() else b""
+            found[str(path)] = (info.st_mode, data, info.st_mtime_ns if path.is_file() else 0)
+        return found
+
+    def begin(self, **more: Any) -> dict[str, Any]:
+        """Open a run, or take it up."""
+        answer: dict[str, Any] = begin({"request": self.request(**more), "check": False, "guard": guard.source()})
+        return answer
+
+    def write(self, answer: dict[str, Any]) -> None:
+        """What the playbook does between begin and activate."""
+        for one in answer["files"]:
+            if one["state"] != "before":
+                continue
+            if one["apart"]:
+                assert self.run("place", answer["run"], str(one["index"])) == 0
+            else:
+                shutil.copy(self.state / "guard" / answer["run"] / "new" / str(one["index"]), one["path"])
+        self.secret.chmod(0o600)
+
+    def apply(self) -> None:
+        """All of an apply."""
+        answer = self.begin()
+        self.write(answer)
+        assert self.run("activate", "run") == 0
+        assert self.run("confirm", "run") == 0
+
+    def run(self, *words: str) -> int:
+        """Call the guard as the playbook does, but in this process."""
+        out, err = io.StringIO(), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(err):
+            result = main(list(words), home=str(self.state / "guard"))
+        self.said, self.told = out.getvalue(), err.getvalue()
+        return result
+
+    @property
+    def open(self) -> Any:
+        """The open run."""
+        return Store(str(self.state / "guard")).current()
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    return Tree(tmp_path)
+
+
+def cut_off(do: Callable[[], Any], after: int) -> bool:
+    """Do something in a process that ends without a word at its n-th change of the file system; whether it did end so.
+
+    As kill -9 and a cut of the power do, but at every point in turn.
+    """
+    pid = os.fork()
+    if not pid:
+        left = [after]
+
+        def hook(event: str, words: tuple[Any, ...]) -> None:
+            writes = event == "open" and isinstance(words[2], int) and words[2] & (os.O_WRONLY | os.O_RDWR)
+            if writes or event in CHANGES:
+                left[0] -= 1
+                if left[0] < 0:
+                    os._exit(99)
+
+        sys.addaudithook(hook)
+        try:
+            do()
+        except files.GuardError:
+            os._exit(1)
+        except BaseException:
+            os._exit(2)
+        os._exit(0)
+    _, status = os.waitpid(pid, 0)
+    code = os.waitstatus_to_exitcode(status)
+    assert code in (0, 1, 99), code
+    return code == 99
+
+
+# --- the one file -----------------------------------------------------------------------------------
+
+
+def test_the_guard_is_one_file_of_python_3_8() -> None:
+    """It needs nothing but the standard library, and no name is defined by two of its modules."""
+    found = ast.parse(guard.source(), feature_version=(3, 8))
+    imported = {
+        alias.name.partition(".")[0]
+        for node in ast.walk(found)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in ([ast.alias(node.module or "")] if isinstance(node, ast.ImportFrom) else node.names)
+    }
+    assert imported - sys.stdlib_module_names == set()
+    defined: Counter[str] = Counter()
+    for node in found.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            defined[node.name] += 1
+        elif isinstance(node, ast.Assign):
+            defined.update(target.id for target in node.targets if isinstance(target, ast.Name))
+    assert [name for name, times in defined.items() if times > 1] == []
+
+
+def test_every_module_of_the_guard_travels() -> None:
+    """A module that is there is part of the one file."""
+    folder = Path(str(guard.__file__)).parent
+    assert set(guard.MODULES) == {path.stem for path in folder.glob("*.py")} - {"__init__"}
+
+
+@pytest.mark.parametrize("version", ["3.8", "3.9"])
+def test_the_guard_runs_with_an_old_python(tree: Tree, version: str) -> None:
+    """Begin and undo, by the python of an old host, where there is one."""
+    known = Path.home() / ".pyenv/versions"
+    python = next((str(one / "bin/python3") for one in sorted(known.glob(f"{version}.*"))), f"python{version}")
+    try:
+        subprocess.run([python, "-V"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip(f"no python {version} on this machine")
+    first = "import json, sys; given = json.load(sys.stdin); exec(compile(given['guard'], 'guard.py', 'exec'))"
+    given = json.dumps({"request": tree.request(), "check": False, "guard": guard.source()})
+    done = subprocess.run([python, "-c", first, "begin"], input=given, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["run"] == "run"
+    own = str(tree.state / "guard/guard.py")
+    done = subprocess.run([python, own, "place", "run", "1"], capture_output=True, text=True, check=True)
+    done = subprocess.run([python, own, "undo", "run", "because"], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["reason"] == "because"
+    assert tree.was == tree.look()
+
+
+# --- there and back ---------------------------------------------------------------------------------
+
+
+def test_what_was_changed_is_given_back_byte_for_byte(tree: Tree) -> None:
+    """With modes and times, and without the directories that were made."""
+    tree.apply()
+    assert tree.secret.read_text() == "TOKEN=hunter2\nTRUST=1\n"
+    assert tree.new.read_text() == "-w /etc\n"
+    assert tree.open is None
+    assert tree.run("undo", "run") == 0
+    assert tree.was == tree.look()
+    assert tree.open is None
+
+
+def test_a_begin_that_is_cut_off_changes_nothing_and_blocks_nobody(tree: Tree) -> None:
+    """At whatever point: the same plan and another one can begin, and the host is what it was."""
+    points = 0
+    while cut_off(tree.begin, points):
+        points += 1
+        assert {path for path in tree.look() if "rules" not in path and "audit" not in path} == set(tree.was)
+        other = points % 2
+        answer = tree.begin(plan="q" * 64, run="other") if other else tree.begin()
+        assert answer["run"] == ("other" if other else "run")
+        assert tree.run("undo", answer["run"]) == 0
+        assert tree.was == tree.look()
+        shutil.rmtree(tree.state)
+    assert points > 20
+
+
+def test_a_way_back_that_is_cut_off_is_gone_on_with(tree: Tree) -> None:
+    """At whatever point, of an open run and of a confirmed one: the next who comes finishes it."""
+    for confirmed in (False, True):
+        points = 0
+        while True:
+            shutil.rmtree(tree.state, ignore_errors=True)
+            answer = tree.begin()
+            tree.write(answer)
+            if confirmed:
+                assert tree.run("activate", "run") == tree.run("confirm", "run") == 0
+            if not cut_off(lambda: tree.run("undo", "run"), points):
+                break
+            points += 1
+            if points % 3 == 0 or not tree.open:
+                assert tree.run("undo", "run") == 0, tree.told
+            elif points % 3 == 1:
+                tree.run("boot")
+            else:
+                assert tree.begin()["run"] == "run"
+                assert tree.run("undo", "run") == 0, tree.told
+            assert tree.was == tree.look(), points
+            assert tree.open is None
+        assert points > 15
+        assert tree.was == tree.look()
+
+
+def test_a_confirmation_that_is_cut_off_is_one_or_none(tree: Tree) -> None:
+    """What the host then does by itself leaves it wholly as planned, or wholly as it was."""
+    points, ends = 0, set()
+    while True:
+        shutil.rmtree(tree.state, ignore_errors=True)
+        tree.write(tree.begin())
+        planned = {path: one[:2] for path, one in tree.look().items()}
+        if not cut_off(lambda: tree.run("confirm", "run"), points):
+            break
+        points += 1
+        tree.run("boot")
+        now = {path: one[:2] for path, one in tree.look().items()}
+        assert tree.open is None
+        assert now == planned or tree.look() == tree.was
+        ends.add(now == planned)
+        tree.run("undo", "run")
+        assert tree.look() == tree.was
+    assert ends == {True, False}
+
+
+def test_a_run_is_taken_up_where_it_was_cut_off(tree: Tree) -> None:
+    """The same plan again finds what is done, and finishes; what it gives back is what was there at first."""
+    answer = tree.begin()
+    tree.config.write_text('{"icc": false}')
+    again = tree.begin()
+    assert {one["path"]: one["state"] for one in again["files"]}[str(tree.config)] == "after"
+    assert again["run"] == answer["run"]
+    tree.write(again)
+    assert tree.run("confirm", "run") == 0
+    assert tree.run("undo", "run") == 0
+    assert tree.was == tree.look()
+
+
+def test_what_somebody_writes_who_does_not_know_of_the_way_back_is_taken_back_too(tree: Tree) -> None:
+    """A control machine that comes back after the dead-man's switch goes on writing, and then asks for an undo."""
+    tree.begin()
+    assert tree.run("undo", "run", "late") == 0
+    tree.config.write_text('{"icc": false}')
+    tree.secret.chmod(0o600)
+    assert tree.run("activate", "run") == 1
+    assert "was taken back: late" in tree.told
+    assert tree.run("undo", "run", "it failed") == 0
+    assert json.loads(tree.said)["reason"] == "late"
+    assert tree.was == tree.look()
+
+
+def test_an_old_run_is_not_taken_back_again_under_a_newer_one(tree: Tree) -> None:
+    """Its new text may be what the newer one wrote."""
+    tree.begin()
+    assert tree.run("undo", "run") == 0
+    tree.write(tree.begin(run="newer"))
+    assert tree.run("confirm", "newer") == 0
+    assert tree.run("undo", "run") == 0
+    assert tree.config.read_text() == '{"icc": false}'
+
+
+def test_what_somebody_else_changed_since_is_left(tree: Tree) -> None:
+    """And told; the rest goes back."""
+    tree.apply()
+    tree.config.write_text("mine")
+    assert tree.run("undo", "run") == 0
+    assert json.loads(tree.said)["left"] == [f"{tree.config}: was changed by someone else after the run"]
+    assert tree.config.read_text() == "mine"
+    assert tree.secret.read_text() == "TOKEN=hunter2\n"
+
+
+def test_a_file_that_the_power_cut_left_empty_is_given_back(tree: Tree) -> None:
+    """Its new text was not on disk yet; nobody else writes nothing into it."""
+    tree.begin()
+    tree.config.write_text("")
+    assert tree.run("boot") == 0
+    assert tree.was == tree.look()
+
+
+def test_another_control_machine_waits_until_the_time_is_over(tree: Tree) -> None:
+    """And then takes the dead one's run back before its own."""
+    tree.begin()
+    tree.config.write_text('{"icc": false}')
+    with pytest.raises(files.GuardError, match="run run is changing this host"):
+        tree.begin(control="other", plan="q" * 64, run="other")
+    held = Store(str(tree.state / "guard"))
+    held.open(dict(held.current(), deadline=0.0))
+    answer = tree.begin(control="other", plan="q" * 64, run="other")
+    assert [one["state"] for one in answer["files"]] == ["before"] * 3
+
+
+def test_no_older_run_is_taken_back_under_an_open_one(tree: Tree) -> None:
+    """The open one keeps what it found as how the host was."""
+    tree.apply()
+    tree.config.write_text('{"icc": true}')
+    tree.begin(plan="q" * 64, run="other")
+    assert tree.run("undo", "run") == 1
+    assert "run other is open" in tree.told
+
+
+def test_the_time_is_over_with_a_boot_and_does_not_hang_on_the_clock() -> None:
+    """It is counted since the boot, whose id is kept."""
+    known = {"boot": store.boot_id(), "deadline": store.uptime() + 50}
+    assert 49 < store.seconds_left(known) <= 50
+    assert store.seconds_left({**known, "boot": "another"}) == 0
+    assert store.seconds_left({**known, "undo": "it failed"}) == 0
+
+
+def test_a_guard_waits_and_then_takes_back(tree: Tree) -> None:
+    """As it does where there is no systemd."""
+    tree.begin(limit=1)
+    tree.config.write_text('{"icc": false}')
+    assert tree.run("expire", "run") == 0
+    assert tree.was == tree.look()
+    assert Store(str(tree.state / "guard")).run("run").result["reason"] == "it was not confirmed within 1 seconds"
+
+
+def test_two_guards_do_not_work_at_once_and_the_dead_hold_no_lock(tree: Tree) -> None:
+    """The lock is the kernel's."""
+    tree.begin()
+    held = Store(str(tree.state / "guard"))
+    pid = os.fork()
+    if not pid:
+        with held.locked():
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
+    with held.locked(0.1):
+        other = os.open(str(tree.state / "guard/lock"), os.O_RDWR)
+        os.close(other)
+        with pytest.raises(files.GuardError, match="another run"), held.locked(0.1):
+            pass
+
+
+# --- a directory that is not the guard's ------------------------------------------------------------
+
+
+def test_a_linked_directory_is_refused_and_not_followed(tree: Tree) -> None:
+    """Whoever made the link chooses where root writes."""
+    elsewhere = tree.root / "elsewhere"
+    elsewhere.mkdir()
+    tree.state.parent.mkdir(parents=True)
+    tree.state.symlink_to(elsewhere)
+    with pytest.raises(files.GuardError, match="its owner alone"):
+        tree.begin()
+    assert list(elsewhere.iterdir()) == []
+    assert tree.was == tree.look()
+
+
+def test_a_directory_that_others_can_write_to_is_refused(tree: Tree) -> None:
+    """They could exchange what root runs."""
+    tree.state.mkdir(parents=True)
+    tree.state.chmod(0o777)
+    with pytest.raises(files.GuardError, match="its owner alone"):
+        tree.begin()
+
+
+def test_a_name_is_no_path(tree: Tree) -> None:
+    """Runs are named by others."""
+    tree.begin()
+    for name in ("../guard", ".", "", "/etc"):
+        assert tree.run("undo", name) == 1
+
+
+def test_backups_are_for_root_alone(tree: Tree) -> None:
+    """Files 0600 in directories 0700."""
+    tree.apply()
+    for path in tree.state.rglob("*"):
+        wanted = 0o700 if path.is_dir() or path.name == "guard.py" else 0o600
+        assert path.stat().st_mode & 0o777 == wanted, path
+
+
+# --- the daemon -------------------------------------------------------------------------------------
+
+
+def test_a_limit_that_cannot_be_lifted_counts_as_given_back() -> None:
+    """A second way back does not take what the first one set for somebody else's."""
+    gib = 2**30
+    for key, was in (("Memory", 0), ("MemorySwap", 0), ("PidsLimit", None), ("CpuShares", 0), ("Memory", 2**28)):
+        given = limits.settable(key, was, gib)
+        assert limits._is_back(key, given, was, gib)
+        assert limits._is_back(key, was, was, gib)
+    assert not limits._is_back("Memory", 2**28, 0, gib)
+
+
+def test_the_last_resort_starts_just_what_ran() -> None:
+    """Its words are none of systemd's: no variable, no specifier, no quote of its own."""
+    words = ["/usr/sbin/dockerd", "-H", "fd://", "--config-file", "/x", "--config-file=/y", '--label=a=%h $B "c\\']
+    kept = rescue._without_config(words)
+    assert kept == ["/usr/sbin/dockerd", "-H", "fd://", '--label=a=%h $B "c\\']
+    text = rescue._unit(kept)
+    assert 'ExecStart="/usr/sbin/dockerd" "-H" "fd://" "--label=a=%%h $$B \\"c\\\\"\n' in text
+    assert rescue._flagged(["dockerd", "--label=a=b"], "labels")
+    assert rescue._flagged(["dockerd", "--data-root", "/x"], "data-root")
+    assert not rescue._flagged(["dockerd", "--data-root-x=1"], "data-root")
+
+
+class FakeDocker:
+    """A docker command that keeps its answers in a folder: one file per first word, and an exit code."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "docker"
+        self.folder = folder
+        self.path.write_text(
+            '#!/bin/sh\ncat "$(dirname "$0")/$1.out" 2>/dev/null\ncat "$(dirname "$0")/$1.err" >&2 2>/dev/null\n'
+            'exit "$(cat "$(dirname "$0")/$1.code" 2>/dev/null || echo 0)"\n'
+        )
+        self.path.chmod(0o755)
+
+    def answer(self, word: str, out: str = "", err: str = "", code: int = 0) -> None:
+        """What a command says from now on."""
+        for ending, text in (("out", out), ("err", err), ("code", str(code))):
+            (self.folder / f"{word}.{ending}").write_text(text)
+
+
+def test_an_engine_that_does_not_say_is_not_one_without_containers(tmp_path: Path, tree: Tree) -> None:
+    """A proof that finds no container to miss would prove nothing."""
+    request = tree.request()
+    fake = FakeDocker(tmp_path)
+    request["activation"]["docker"] = [str(fake.path)]
+    engine = Engine(request)
+    fake.answer("ps", err="Cannot connect to the Docker daemon", code=1)
+    with pytest.raises(files.GuardError, match="Cannot connect"):
+        engine.containers()
+    fake.answer("inspect", out="[]", err="Error: No such container: a\n", code=1)
+    assert engine.containers(["a"]) == {}
+    fake.answer("inspect", out="[]", err="Cannot connect to the Docker daemon\n", code=1)
+    with pytest.raises(files.GuardError, match="Cannot connect"):
+        engine.containers(["a"])
+
+
+def test_a_run_does_not_begin_while_the_engine_does_not_answer(tmp_path: Path, tree: Tree) -> None:
+    """What it is like before would not be known."""
+    fake = FakeDocker(tmp_path)
+    fake.answer("info", code=1)
+    fake.answer("inspect", out="[]")
+    request = tree.request()
+    request["activation"].update(action="reload", docker=[str(fake.path)])
+    with pytest.raises(files.GuardError, match="does not answer"):
+        begin({"request": request, "check": False, "guard": guard.source()})
+    assert tree.was == tree.look()
+    assert tree.open is None
+
+
+def test_defaults_that_were_written_for_a_reload_are_the_runs_own(tree: Tree) -> None:
+    """A way back that was cut off between them and the old text restores the old text."""
+    tree.begin()
+    run = Store(str(tree.state / "guard")).run("run")
+    tree.config.write_text('{"icc": true, "live-restore": false}')
+    entry = next(one for one in run.before["files"] if one["path"] == str(tree.config))
+    assert not back.ours(run, entry)
+    run.note("defaults", "will", sha256=digest(tree.config.read_text()))
+    assert back.ours(run, entry)
+    assert tree.run("undo", "run") == 0
+    assert tree.was == tree.look()
+
+
+def test_a_file_tree_is_not_on_systemd() -> None:
+    """Nothing runs there that could be armed."""
+    assert not switch.on_systemd("/srv/image")
