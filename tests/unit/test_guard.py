@@ -66,8 +66,8 @@ class Tree:
     def request(self, **more: Any) -> dict[str, Any]:
         """A request that changes nothing but files."""
         activation = {
-            "action": "none", "config": str(self.config), "docker": ["false"], "systemd": False, "expect": [], "sources": [], "manager": False,
-            "validate": [], "reload_units": False,
+            "action": "none", "config": str(self.config), "docker": ["false"], "systemd": False, "expect": [],
+            "sources": [], "manager": False, "validate": [], "reload_units": False,
             "defaults": {}, "reload_first": False, "stop": [], "start": [], "awaited": False, "seen": 0,
         }  # fmt: skip
         return {
