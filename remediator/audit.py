@@ -107,7 +107,8 @@ def _control(control: Control, state: HostState, around: Scope) -> list[Finding]
             control.kind, "not on this host"
         )
         return [finding(control, control.resource or "*", Outcome.NOT_APPLICABLE, absent)]
-    return [judge(control, one, state.facts[control.kind][one], around) for one in resources]
+    facts = state.facts[control.kind]
+    return [judge(control, one, facts[one], around) for one in resources]
 
 
 def _waived(found: Finding, baseline: Baseline, today: str) -> Finding:

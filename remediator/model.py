@@ -41,21 +41,23 @@ class Outcome(StrEnum):
 class _Ordered(StrEnum):
     """A string enumeration whose members compare in the order of their definition."""
 
-    @property
-    def rank(self) -> int:
-        return type(self)._member_names_.index(self._name_)
+    def __init__(self, _value: str) -> None:
+        self.rank = len(type(self)._member_names_)
+
+    def _rank_of(self, other: str) -> int:
+        return other.rank if isinstance(other, _Ordered) else type(self)(other).rank
 
     def __lt__(self, other: str) -> bool:
-        return self.rank < type(self)(other).rank
+        return self.rank < self._rank_of(other)
 
     def __le__(self, other: str) -> bool:
-        return self.rank <= type(self)(other).rank
+        return self.rank <= self._rank_of(other)
 
     def __gt__(self, other: str) -> bool:
-        return self.rank > type(self)(other).rank
+        return self.rank > self._rank_of(other)
 
     def __ge__(self, other: str) -> bool:
-        return self.rank >= type(self)(other).rank
+        return self.rank >= self._rank_of(other)
 
 
 class Safety(_Ordered):

@@ -31,8 +31,10 @@ def get(document: Json, pointer: str) -> Value:
     """The value at a pointer, or ABSENT."""
     value = document
     for token in tokens(pointer):
-        if isinstance(value, dict) and token in value:
-            value = value[token]
+        if type(value) is dict:
+            value = value.get(token, ABSENT)
+            if value is ABSENT:
+                return ABSENT
         elif isinstance(value, list) and token.isascii() and token.isdigit() and int(token) < len(value):
             value = value[int(token)]
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Final
 
 from ..kinds.compare import Scope
@@ -73,7 +74,7 @@ class Container:
         parts = (one.partition("/") for one in self.state.get("ExposedPorts", []))
         return {(name or "tcp", int(port)) for port, _, name in parts if port.isdigit()}
 
-    @property
+    @cached_property
     def age(self) -> float:
         """For how many seconds it has run; 0 where it does not, or it is not known."""
         try:

@@ -65,44 +65,43 @@ def unfixable(control: Control, resource: str, path: str, before: Value) -> Chan
     return change(control, resource, path, before, before, safety=Safety.MANUAL, blocked=f"manual: {told}")
 
 
-def _plain(value: Value) -> bool:
-    return value is None or isinstance(value, str | int) or value is ABSENT or value == []
-
-
-_verdicts: dict[tuple[int, type, Any], tuple[Control, Value, Value]] = {}
+_PLAIN: Final = frozenset({str, int, bool, type(None), type(ABSENT)})
+_verdicts: dict[tuple[int, type, Any], tuple[Control, Value, Value, str]] = {}
 _MOST_VERDICTS: Final = 4096
 
 
-def verdict(control: Control, actual: Value) -> tuple[Value, Value]:
-    """The effective and the desired value; remembered for plain values, of which hosts have the same ones."""
-    key = (id(control), type(actual), actual if actual != [] else ())
-    if plain := _plain(actual):
+def verdict(control: Control, actual: Value) -> tuple[Value, Value, str]:
+    """The effective and the desired value, and what is said of it; remembered for plain values, which repeat."""
+    kind = type(actual)
+    if plain := kind in _PLAIN or actual == []:
+        key = (id(control), kind, actual if actual != [] else ())
         known = _verdicts.get(key)
         if known is not None and known[0] is control:
-            return known[1], known[2]
+            return known[1], known[2], known[3]
     assert control.expect is not None
     effective = control.default if actual is ABSENT and control.default is not msgspec.UNSET else actual
     desired = project(control.expect, effective)
     if desired is not NO_FIX and same(desired, effective):
         desired = effective
+    told = f"is {show(effective)}"
     if plain:
         if len(_verdicts) >= _MOST_VERDICTS:
             _verdicts.clear()
-        _verdicts[key] = (control, effective, desired)
-    return effective, desired
+        _verdicts[key] = (control, effective, desired, told)
+    return effective, desired, told
 
 
 def judge(control: Control, resource: str, fact: Fact, _scope: Scope) -> Finding:
     """The finding of a control on a fact: the value at its path (or the default) against its projection."""
     actual = get(fact.document, control.path)
-    effective, desired = verdict(control, actual)
+    effective, desired, told = verdict(control, actual)
     if desired is effective:
-        return finding(control, resource, Outcome.PASS, f"is {show(effective)}")
+        return finding(control, resource, Outcome.PASS, told)
     if desired is NO_FIX:
         changes: tuple[Change, ...] = (unfixable(control, resource, control.path, actual),)
     else:
         changes = (change(control, resource, control.path, actual, desired),)
-    return finding(control, resource, Outcome.FAIL, f"is {show(effective)}", changes=changes)
+    return finding(control, resource, Outcome.FAIL, told, changes=changes)
 
 
 def nothing(_resource: str, _fact: Fact, _changes: Sequence[Change]) -> list[Step]:

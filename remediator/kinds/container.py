@@ -19,6 +19,7 @@ NEEDS: dict[str, Any] = {"read": [], "stat": []}  # the engine's documents come 
 _MEMORY: Final = "/HostConfig/Memory"
 _SWAP: Final = "/HostConfig/MemorySwap"
 _TMPFS: Final = "/HostConfig/Tmpfs"
+_SECURITY: Final = "/HostConfig/SecurityOpt"
 _RESTART: Final = "/HostConfig/RestartPolicy"
 _ROOT: Final = "/HostConfig/ReadonlyRootfs"
 
@@ -78,9 +79,11 @@ def _settled(control: Control, resource: str, fact: Fact, who: Owner) -> Finding
     """The finding of a control that need not look at the document, or None."""
     if who.kind == "swarm" and not fact.evidence["state"].get("Running"):
         return finding(control, resource, Outcome.NOT_APPLICABLE, "a task of a swarm service that has ended")
+    if control.path not in (_RESTART, _SECURITY):
+        return None
     if control.path == _RESTART and who.kind == "swarm" and "Condition" not in fact.evidence["source"]:
         return finding(control, resource, Outcome.NOT_APPLICABLE, "a task of a swarm service: its service decides")
-    wanted = (control.expect or {}).get("has", []) if control.path == "/HostConfig/SecurityOpt" else []
+    wanted = (control.expect or {}).get("has", []) if control.path == _SECURITY else []
     if "no-new-privileges" in wanted and fact.evidence["live"].get("no_new_privileges") is True:
         return finding(control, resource, Outcome.PASS, "its first process cannot gain privileges")
     return None
@@ -91,9 +94,9 @@ def judge(control: Control, resource: str, fact: Fact, scope: Scope) -> Finding:
     who = owner.of(fact)
     if found := _settled(control, resource, fact, who):
         return msgspec.structs.replace(found, owner=who)
-    effective, desired = compare.verdict(control, get(fact.document, control.path))
+    effective, desired, told = compare.verdict(control, get(fact.document, control.path))
     if desired is effective:
-        return finding(control, resource, Outcome.PASS, f"is {compare.show(effective)}", owner=who)
+        return finding(control, resource, Outcome.PASS, told, owner=who)
     return msgspec.structs.replace(_failing(control, resource, fact, scope, who), owner=who)
 
 

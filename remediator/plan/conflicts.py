@@ -38,8 +38,8 @@ def adjusted(found: Finding, state: HostState) -> Finding:
             for one in found.changes
         )
         found = msgspec.structs.replace(found, changes=tuple(again))
-    temporary = activation.temporary(state)
-    if temporary and any(_key(one) and one.disruption is Disruption.RESTART for one in found.changes):
+    restarts = any(_key(one) and one.disruption is Disruption.RESTART for one in found.changes)
+    if restarts and (temporary := activation.temporary(state)):
         lost = f"a restart of the daemon removes these, which run with --rm: {', '.join(temporary)}"
         again = (
             msgspec.structs.replace(one, disruption=Disruption.RECREATE, evidence=(*one.evidence, lost))
