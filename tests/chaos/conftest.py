@@ -1,0 +1,5 @@
+"""The lab's fixtures for the tests of this folder."""
+
+from tests.lab.fixtures import lab, lab_host, lab_machine, pytest_configure
+
+__all__ = ["lab", "lab_host", "lab_machine", "pytest_configure"]

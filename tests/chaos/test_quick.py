@@ -1,0 +1,27 @@
+"""The fault campaign in short: one round of faults on a host of each generation twice, and some bad configurations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.chaos import configs
+from tests.chaos.__main__ import faults
+from tests.lab.recipe import GENERATIONS
+
+pytestmark = pytest.mark.lab
+
+
+def test_faults_at_random_moments_are_survived(lab_machine: None, tmp_path: Path) -> None:
+    """Every host is wholly before or wholly after, its daemon runs, no container is lost, and a rollback finishes."""
+    verdicts = faults(tmp_path / "faults", 6, list(GENERATIONS), 6, seed=7)
+    assert len(verdicts) >= 6
+    assert [(one.kind, one.moment, one.problems) for one in verdicts if not one.survived] == []
+
+
+def test_bad_configurations_do_no_harm(lab_machine: None, tmp_path: Path) -> None:
+    """They are refused with a reason, or taken back; the daemon serves as before."""
+    outcomes = configs.run(tmp_path / "configs", 6, list(GENERATIONS))
+    assert len(outcomes) == 6
+    assert [(one.name, one.said, one.problems) for one in outcomes if not one.survived] == []
