@@ -28,15 +28,30 @@ from typing import Any
 
 Document = Any
 Report = Any  # {"changed": [...], "left": [...], "errors": [...]}
+TEMPORARY = ".guard-"  # how the names of files begin that are being written
 
 
 class GuardError(Exception):
     """What went wrong, for the person who reads it."""
 
 
+def sync(path: str) -> None:
+    """See to it that a file or directory is on disk, so that it is still there after the power was cut."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return  # there is none by now
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass  # a file system that cannot
+    finally:
+        os.close(descriptor)
+
+
 def write_file(path: str, data: bytes, mode: int = 0o600) -> None:
     """Write a file of the guard's own, whole or not at all, and on disk when this returns."""
-    descriptor, name = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".guard-")
+    descriptor, name = tempfile.mkstemp(dir=os.path.dirname(path), prefix=TEMPORARY)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
@@ -44,8 +59,10 @@ def write_file(path: str, data: bytes, mode: int = 0o600) -> None:
             os.fchmod(descriptor, mode)
             os.fsync(descriptor)
         os.rename(name, path)
+        sync(os.path.dirname(path))
     except BaseException:
-        os.unlink(name)
+        if os.path.lexists(name):
+            os.unlink(name)
         raise
 
 
@@ -54,7 +71,7 @@ def put_file(path: str, data: bytes, like: dict[str, Any], mtime: int | None = N
 
     mtime: nanoseconds since the epoch; without it the time is now.
     """
-    descriptor, name = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".guard-")
+    descriptor, name = tempfile.mkstemp(dir=os.path.dirname(path), prefix=TEMPORARY)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
@@ -71,9 +88,30 @@ def put_file(path: str, data: bytes, like: dict[str, Any], mtime: int | None = N
                 os.utime(descriptor, ns=(mtime, mtime))
             os.fsync(descriptor)
         os.rename(name, path)
+        sync(os.path.dirname(path))
     except BaseException:
-        os.unlink(name)
+        if os.path.lexists(name):
+            os.unlink(name)
         raise
+
+
+def sweep(directory: str) -> None:
+    """Remove what a guard that was killed had not written to its end; only for who holds the lock."""
+    try:
+        for name in os.listdir(directory):
+            if name.startswith(TEMPORARY):
+                os.unlink(os.path.join(directory, name))
+    except OSError:
+        pass  # nothing is harmed by it
+
+
+def missing(directory: str) -> list[str]:
+    """The directories that would have to be made for one to be there."""
+    found = []
+    while not os.path.isdir(directory):
+        found.append(directory)
+        directory = os.path.dirname(directory)
+    return found
 
 
 def read_json(path: str) -> Document:
@@ -174,6 +212,21 @@ KEEP_DAYS = 90  # ... and for how long
 BUSY = 120.0  # seconds to wait for another guard on this host
 
 
+def boot_id() -> str:
+    """What tells this boot of the host from others."""
+    return (read_bytes("/proc/sys/kernel/random/boot_id") or b"").decode("ascii").strip()
+
+
+def uptime() -> float:
+    """Seconds since the boot, also those in which the host slept."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def seconds_left(known: Document) -> float:
+    """How long an open run still has to be confirmed; none where it is being taken back, or over a boot."""
+    return 0.0 if known.get("undo") or known["boot"] != boot_id() else max(0.0, known["deadline"] - uptime())
+
+
 class Store:
     """The guard's directory: the lock, the open run, and a directory a run with backups and journal."""
 
@@ -182,13 +235,13 @@ class Store:
 
     def prepare(self) -> None:
         """Make the directory (0700); raises GuardError where others could write to it."""
-        parent = os.path.dirname(self.home)
-        try:
-            os.makedirs(self.home, 0o700, exist_ok=True)
-        except OSError as error:
-            raise GuardError("%s: %s" % (self.home, (error.strerror or str(error)).lower())) from error
-        for path in (parent, self.home):
-            info = os.lstat(path)
+        for path in (os.path.dirname(self.home), self.home):
+            try:
+                if not os.path.lexists(path):
+                    os.makedirs(path, 0o700, exist_ok=True)
+                info = os.lstat(path)
+            except OSError as error:
+                raise GuardError("%s: %s" % (path, (error.strerror or str(error)).lower())) from error
             if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.geteuid() or info.st_mode & 0o022:
                 raise GuardError(path + ": is not a directory that its owner alone can write to")
             if stat.S_IMODE(info.st_mode) & 0o077:
@@ -215,7 +268,11 @@ class Store:
             os.close(descriptor)
 
     def current(self) -> Document:
-        """The open run: {run, plan, control, deadline (seconds since the epoch)}; None where there is none."""
+        """The open run, or None: {run, plan, control, root, deadline, boot, undo}.
+
+        The deadline is in seconds since the boot of that id, which no change of the clock moves; `undo` says why
+        the run is being taken back.
+        """
         return read_json(os.path.join(self.home, "current.json"))
 
     def open(self, document: Document) -> None:
@@ -227,7 +284,8 @@ class Store:
         try:
             os.unlink(os.path.join(self.home, "current.json"))
         except FileNotFoundError:
-            pass
+            return
+        sync(self.home)
 
     def run(self, name: str) -> Run:
         """A run of this host; raises GuardError for a name that could be a path."""
@@ -238,6 +296,12 @@ class Store:
     def _names(self) -> list[str]:
         names = os.listdir(self.home) if os.path.isdir(self.home) else []
         return [one for one in names if os.path.isdir(os.path.join(self.home, one))]
+
+    def is_last(self, run: Run) -> bool:
+        """Whether no run was begun after this one ended."""
+        ended = (run.result or {}).get("at", 0.0)
+        others = [Run(os.path.join(self.home, name), name) for name in self._names() if name != run.name]
+        return not any((read_json(one.file("before.json")) or {"at": 0.0})["at"] > ended for one in others)
 
     def confirmed(self) -> list[Run]:
         """The runs that were confirmed, of those that are kept."""
@@ -301,6 +365,13 @@ class Run:
         finally:
             os.close(descriptor)
 
+    def remember(self, step: str, state: str, **more: Any) -> None:
+        """A line of the journal on the way back, which a full disk does not stop."""
+        try:
+            self.note(step, state, **more)
+        except OSError:
+            pass
+
     def journal(self) -> list[Document]:
         """The lines of the journal; one that was cut short by a crash is left out."""
         lines = (read_bytes(self.file("journal.jsonl")) or b"").decode("utf-8", "replace").splitlines()
@@ -316,6 +387,15 @@ class Run:
         """Whether a step was at least about to be done."""
         return any(one["step"] == step for one in self.journal())
 
+    def did(self, step: str) -> bool:
+        """Whether a step was done to its end."""
+        return any(one["step"] == step and one["state"] == "did" for one in self.journal())
+
+    @property
+    def began(self) -> bool:
+        """Whether it got so far that anything can have been changed."""
+        return read_json(self.file("request.json")) is not None and read_json(self.file("before.json")) is not None
+
 
 """The engine of this host behind its command line, and the service that runs it."""
 
@@ -329,6 +409,10 @@ import time
 
 
 PID_FILE = "/run/docker.pid"
+
+
+class HangsError(GuardError):
+    """A daemon that neither starts nor ends."""
 
 
 def call(argv: list[str], timeout: float) -> tuple[int, str, str]:
@@ -360,7 +444,7 @@ class Engine:
         activation = request["activation"]
         self._docker = list(activation["docker"])
         self.systemd = bool(activation["systemd"])
-        self.patience = min(120.0, float(request["limit"]))  # seconds for a start
+        self.patience = min(120.0, max(30.0, float(request["limit"])))  # seconds for a start
 
     def docker(self, *words: str, timeout: float = 60.0) -> tuple[int, str, str]:
         """Run the docker command."""
@@ -381,21 +465,49 @@ class Engine:
         return json.loads(out)[0] if code == 0 else {}
 
     def containers(self, identities: list[str] | None = None) -> dict[str, Document]:
-        """The documents of containers by name: of all that run, or of the named ones that are there."""
+        """The documents of containers by name: of all that run, or of the named ones that are there.
+
+        Raises GuardError where the engine does not say: none is not the same as not known.
+        """
         if identities is None:
-            _, out, _ = self.docker("ps", "--quiet", "--no-trunc")
+            code, out, told = self.docker("ps", "--quiet", "--no-trunc")
+            if code:
+                raise GuardError("docker ps: " + told)
             identities = out.split()
         if not identities:
             return {}
-        _, out, _ = self.docker("inspect", "--type", "container", *identities)
-        return {one["Name"].lstrip("/"): one for one in json.loads(out or "[]")}
-
-    def started(self) -> float:
-        """When the daemon that runs was started, in seconds since the epoch; 0 without one."""
+        code, out, told = self.docker("inspect", "--type", "container", *identities)
+        if code and not all("no such" in line.lower() for line in told.splitlines() or [""]):
+            raise GuardError("docker inspect: " + told)
         try:
-            return os.stat(PID_FILE).st_mtime
+            return {one["Name"].lstrip("/"): one for one in json.loads(out or "[]")}
+        except ValueError as error:
+            raise GuardError("docker inspect: gave no document") from error
+
+    def process(self) -> int:
+        """The process of the daemon; 0 without one."""
+        try:
+            with open(PID_FILE, encoding="ascii") as file:
+                pid = int(file.read())
+            with open("/proc/%d/comm" % pid, encoding="utf-8") as file:
+                return pid if file.read().strip() == "dockerd" else 0
+        except (OSError, ValueError):
+            return 0
+
+    def words(self) -> list[str]:
+        """The command line of the daemon that runs; none without one."""
+        try:
+            with open("/proc/%d/cmdline" % (self.process() or -1), encoding="utf-8") as file:
+                return file.read().rstrip("\0").split("\0")
+        except (OSError, ValueError):
+            return []
+
+    def started(self) -> int:
+        """What tells the daemon that runs from others, whatever the clock says: its PID file's time; 0 without one."""
+        try:
+            return os.stat(PID_FILE).st_mtime_ns if self.process() else 0
         except OSError:
-            return 0.0
+            return 0
 
     def wait(self, patience: float) -> Document:
         """Wait until the engine answers; None where it does not within the time."""
@@ -409,23 +521,35 @@ class Engine:
 
     def reload(self) -> None:
         """Make the daemon read its configuration again (SIGHUP)."""
+        pid = self.process()
+        if not pid:
+            raise GuardError("there is no running daemon to reload")
         try:
-            with open(PID_FILE, encoding="ascii") as file:
-                pid = int(file.read())
-            with open("/proc/%d/comm" % pid, encoding="utf-8") as file:
-                name = file.read().strip()
-        except (OSError, ValueError) as error:
-            raise GuardError("there is no running daemon to reload") from error
-        if name != "dockerd":
-            raise GuardError("%s names a process that is no dockerd" % PID_FILE)
-        os.kill(pid, signal.SIGHUP)
+            os.kill(pid, signal.SIGHUP)
+        except ProcessLookupError as error:
+            raise GuardError("the daemon ended before it could be reloaded") from error
 
     def _systemctl(self, *words: str, timeout: float = 60.0) -> tuple[int, str, str]:
         return call(["systemctl", *words], timeout)
 
-    def masked(self) -> bool:
-        """Whether systemd would refuse to start the daemon."""
-        return self.systemd and self._systemctl("show", "--property=LoadState", "docker.service")[1].endswith("masked")
+    def property(self, name: str, unit: str = "docker.service") -> str:
+        """What systemd says of a unit."""
+        return self._systemctl("show", "--property=" + name, unit)[1].partition("=")[2]
+
+    def masked(self) -> list[str]:
+        """The units for which systemd would refuse to start the daemon."""
+        if not self.systemd:
+            return []
+        needed = [one for name in ("Requires", "BindsTo") for one in self.property(name).split()]
+        return [one for one in ["docker.service", *needed] if self.property("LoadState", one) == "masked"]
+
+    def settle(self, patience: float) -> None:
+        """Wait until a start that is under way has ended, well or not; only so long."""
+        deadline = time.monotonic() + patience
+        while self.systemd and time.monotonic() < deadline:
+            if self.property("ActiveState") not in ("activating", "deactivating", "reloading"):
+                return
+            time.sleep(0.3)
 
     def restart(self, units: bool = False) -> None:
         """Restart the daemon and wait until it answers; raises GuardError where it does not.
@@ -435,17 +559,18 @@ class Engine:
         if self.systemd:
             if units:
                 self._systemctl("daemon-reload")
-            self._systemctl("reset-failed", "docker.service", "docker.socket")
-            state = self._systemctl("show", "--property=ActiveState", "docker.service")[1]
-            if state.endswith(("=activating", "=deactivating")):  # it hangs, and would until it is ended
+            if self.property("ActiveState") in ("activating", "deactivating"):  # it hangs, and would until it is ended
                 self._systemctl("kill", "--signal=KILL", "docker.service")
+            self._systemctl("reset-failed", "docker.service", "docker.socket")
             code, _, told = self._systemctl("restart", "docker.service", timeout=self.patience)
         else:
             code, _, told = call(["service", "docker", "restart"], self.patience)
+        if code == 124:
+            raise HangsError("the daemon did not start within %d seconds" % self.patience)
         if code:
             raise GuardError("the daemon did not start: " + (self._why() or told))
         if self.wait(self.patience) is None:
-            raise GuardError("the daemon started and does not answer" + self._why())
+            raise GuardError("the daemon started and does not answer: " + self._why())
 
     def _why(self) -> str:
         if not self.systemd:
@@ -462,11 +587,24 @@ def start(run: Run, engine: Engine, names: list[str]) -> list[str]:
     idle = [one for one in names if one in running and not running[one]["State"]["Running"]]
     failed = []
     for name in idle:
-        run.note("start", "will", names=[name])
+        run.remember("start", "will", names=[name])
         code, _, told = engine.docker("start", name)
+        if code and "already exists" in told:
+            _forget_task(running[name]["Id"])
+            code, _, told = engine.docker("start", name)
         if code:
             failed.append("container %s cannot be started: %s" % (name, told))
     return failed
+
+
+def _forget_task(identity: str) -> None:
+    """Remove what containerd still holds of a container that the engine knows to have ended.
+
+    A daemon that was ended before its containers were leaves it, and then refuses to start the container.
+    """
+    for address in ("/run/containerd/containerd.sock", "/run/docker/containerd/containerd.sock"):
+        if os.path.exists(address):
+            call(["ctr", "--address", address, "--namespace", "moby", "tasks", "delete", "--force", identity], 30)
 
 
 """What a host is against what a run is to do there."""
@@ -534,27 +672,36 @@ def must_activate(request: Document, files: list[Document]) -> bool:
     activation = request["activation"]
     if activation["action"] == "none":
         return False
-    watched = {activation["config"], *activation.get("files", [])}
+    watched = sorted({activation["config"], *activation.get("files", [])})
     if any(one["path"] in watched and one["state"] == "before" for one in files):
         return True
-    times = {}
-    for path in (activation["config"], PID_FILE, os.path.join(request["state"], "activation.json")):
-        try:
-            times[path] = os.stat(path).st_mtime
-        except OSError:
-            times[path] = 0.0
-    changed, started, reloaded = times.values()
+    changed = max(_written(path) for path in watched)
+    started, reloaded = _written(PID_FILE), _written(os.path.join(request["state"], "activation.json"))
     since = started if activation["action"] == "restart" else max(started, reloaded)
     return changed > since or (activation["awaited"] and since <= activation["seen"])
 
 
-def what_to_do(request: Document, files: list[Document], engine: Engine, recreates: list[Document]) -> Document:
-    """What a run would do besides writing files, as data and as sentences."""
+def _written(path: str) -> float:
+    """When a file was written, in seconds since the epoch; 0 for none."""
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return 0.0
+
+
+def what_to_do(
+    request: Document, files: list[Document], engine: Engine, recreates: list[Document], left: Document
+) -> Document:
+    """What a run would do besides writing files, as data and as sentences; `left` is what one did not finish."""
     rules = request["load_audit_rules"] and (
-        any(one["state"] == "before" and one["path"].startswith("/etc/audit/") for one in files) or rules_are_behind()
+        left["rules"]
+        or any(one["state"] == "before" and one["path"].startswith("/etc/audit/") for one in files)
+        or rules_are_behind()
     )
     updates = differing(engine, request["updates"])
-    activate = must_activate(request, files)
+    activate = left["activate"] or must_activate(request, files)
+    known = [one["label"] for one in recreates]
+    recreates = [*recreates, *(one for one in left["recreates"] if one["label"] not in known)]
     told = ["load the audit rules"] if rules else []
     told += ["set %s of %s" % (one["label"], ", ".join(one["names"])) for one in updates]
     activation = request["activation"]
@@ -577,6 +724,8 @@ import socket
 import time
 from typing import Any
 
+
+SILENT = "the daemon does not answer"
 
 
 def endpoints(container: Document) -> list[list[Any]]:
@@ -641,7 +790,7 @@ def not_in_effect(engine: Engine, expected: list[Document]) -> list[str]:
     """Which settings the engine does not do as expected: [{key, from: info or bridge, pointer, value}]."""
     info = engine.info()
     if info is None:
-        return ["the daemon does not answer"]
+        return [SILENT]
     documents = {"info": info, "bridge": engine.bridge() if any(one["from"] == "bridge" for one in expected) else {}}
     return [
         "%s: the engine does %s, not %s" % (one["key"], json.dumps(seen), json.dumps(one["value"]))
@@ -662,10 +811,13 @@ def problems(
     """What is not as it was before, or not in effect as expected."""
     made = anew(request)
     found = not_in_effect(engine, expected)
-    if "the daemon does not answer" in found:
+    if SILENT in found:
         return found
     wanted = [name if name in made else one["id"] for name, one in before["containers"].items()]
-    now = engine.containers(wanted)
+    try:
+        now = engine.containers(wanted)
+    except GuardError as error:
+        return [*found, str(error)]
     by_id = {one["Id"]: one for one in now.values()}
     for name, was in before["containers"].items():
         one = now.get(name) if name in made else by_id.get(was["id"])
@@ -730,30 +882,47 @@ def await_effect(engine: Engine, expected: list[Document], after: str) -> None:
 import os
 import subprocess
 import sys
-import time
 
 
 UNITS = "/etc/systemd/system"
 BOOT_UNIT = "remediator-guard-boot.service"
 SWITCH = "remediator-guard"  # the name of the transient timer and of what it starts
+AGAIN = ["--property=Restart=on-failure", "--property=RestartSec=5"]  # a guard that is killed goes on
 
 
-def on_systemd(request: Document) -> bool:
+def on_systemd(root: str) -> bool:
     """Whether this host is run by systemd; a file tree is not."""
-    return request["root"] == "/" and os.path.isdir("/run/systemd/system")
+    return root == "/" and os.path.isdir("/run/systemd/system")
 
 
-def arm(store: Store, run: Run, request: Document) -> None:
+def arm(store: Store, run: Run, request: Document, reason: str = "") -> None:
     """See to it that the run is taken back unless it is confirmed in time, also after a boot.
 
-    A transient timer of systemd, and a unit for the next boot; a detached process where there is no systemd.
+    A transient timer of systemd, and a unit for the next boot; a detached process where there is no systemd. With
+    a reason the run is being taken back, which then is to go on by itself. The run is open only once all of it
+    stands; raises GuardError where it cannot stand.
     """
-    known = {"run": run.name, "plan": request["plan"], "control": request["control"]}
-    store.open(dict(known, deadline=time.time() + request["limit"]))
-    if request["root"] != "/":
-        return  # a file tree: nothing runs here
+    try:
+        _arm(store, run, request, reason)
+    except (OSError, GuardError) as error:
+        disarm(store, request["root"])
+        raise GuardError("the dead-man's switch cannot be armed: %s" % error) from error
+
+
+def _arm(store: Store, run: Run, request: Document, reason: str) -> None:
     words = [sys.executable, os.path.join(store.home, "guard.py")]
-    if not on_systemd(request):
+    if on_systemd(request["root"]):
+        _boot_unit(words)
+        # one that waits in the loop of `expire` is of an older arming: who holds the lock is here
+        call(["systemctl", "stop", SWITCH + ".timer", SWITCH + ".service"], 30)
+        call(["systemctl", "reset-failed", SWITCH + ".service", SWITCH + ".timer"], 30)
+        given = ["--unit=" + SWITCH, "--on-active=%d" % max(1, request["limit"]), "--timer-property=AccuracySec=100ms"]
+        code, _, told = call(["systemd-run", *given, *AGAIN, *words, "expire", run.name], 30)
+        if code:
+            raise GuardError(told)
+    known = {"run": run.name, "plan": request["plan"], "control": request["control"], "root": request["root"]}
+    store.open(dict(known, deadline=uptime() + request["limit"], boot=boot_id(), undo=reason))
+    if request["root"] == "/" and not on_systemd("/"):
         subprocess.Popen(
             [*words, "expire", run.name],
             stdin=subprocess.DEVNULL,
@@ -762,11 +931,13 @@ def arm(store: Store, run: Run, request: Document) -> None:
             start_new_session=True,
             cwd="/",
         )
-        return
+
+
+def _boot_unit(words: list[str]) -> None:
+    # not after docker.service, which might hang at its start: the guard itself waits for it, and not for ever
     unit = (
         "[Unit]\nDescription=Take back a change of Docker that was not confirmed before the boot\n"
-        "After=docker.service docker.socket containerd.service\n\n"
-        "[Service]\nType=oneshot\nExecStart=%s %s boot\n" % (words[0], words[1])
+        "[Service]\nExecStart=%s %s boot\nRestart=on-failure\nRestartSec=5\n" % (words[0], words[1])
     )
     wants = os.path.join(UNITS, "multi-user.target.wants")
     os.makedirs(wants, 0o755, exist_ok=True)
@@ -774,30 +945,24 @@ def arm(store: Store, run: Run, request: Document) -> None:
     link = os.path.join(wants, BOOT_UNIT)
     if not os.path.islink(link):
         os.symlink(os.path.join(UNITS, BOOT_UNIT), link)
-    call(["systemctl", "stop", SWITCH + ".timer"], 30)
-    call(["systemctl", "reset-failed", SWITCH + ".service", SWITCH + ".timer"], 30)
-    given = ["--unit=" + SWITCH, "--on-active=%d" % max(1, request["limit"]), "--timer-property=AccuracySec=100ms"]
-    code, _, told = call(["systemd-run", *given, *words, "expire", run.name], 30)
-    if code:
-        raise GuardError("the dead-man's switch cannot be armed, and nothing was changed: " + told)
 
 
 def extend(store: Store, request: Document) -> None:
     """Count the time to confirm from now on."""
     known = store.current()
     if known is not None:
-        store.open(dict(known, deadline=time.time() + request["limit"]))
+        store.open(dict(known, deadline=uptime() + request["limit"], boot=boot_id()))
 
 
-def disarm(store: Store, request: Document) -> None:
-    """The run is over: nothing is to be taken back any more."""
+def disarm(store: Store, root: str) -> None:
+    """Nothing is to be taken back any more."""
     store.close()
-    if on_systemd(request):
+    if on_systemd(root):
         for path in (os.path.join(UNITS, "multi-user.target.wants", BOOT_UNIT), os.path.join(UNITS, BOOT_UNIT)):
             try:
                 os.unlink(path)
-            except FileNotFoundError:
-                pass
+            except OSError:
+                pass  # not there, or not to be removed: it finds nothing to do
         call(["systemctl", "stop", SWITCH + ".timer"], 30)
 
 
@@ -874,7 +1039,7 @@ def back(run: Run, request: Document) -> list[str]:
     for one in request["recreates"]:
         if one["label"] not in begun:
             continue
-        run.note("recreate back", "will", label=one["label"])
+        run.remember("recreate back", "will", label=one["label"])
         for words in one["undo"]:
             code, _, told = call(words, CREATING)
             if code:
@@ -882,14 +1047,98 @@ def back(run: Run, request: Document) -> list[str]:
     return failed
 
 
-"""The way back: a run is taken back as far as nobody else has changed the same since."""
+"""The last resort: the daemon is started as the one that ran before was, whatever its files say by now.
+
+Files that somebody else changed since that daemon was started are part of what is restored, and may let no daemon
+start. They are restored all the same; the daemon then runs by a drop-in that is gone with the next boot.
+"""
 
 
 import json
 import os
-import shutil
-import stat
-import time
+from typing import Any
+
+
+RESCUE_UNIT = "/run/systemd/system/docker.service.d/zzz-remediator-rescue.conf"
+RESCUE_CONFIG = "/run/remediator-rescue.json"
+# What the daemon has to have to find its images, containers and networks
+STRUCTURE = (
+    "data-root", "exec-root", "userns-remap", "storage-driver", "storage-opts", "exec-opts", "cgroup-parent",
+    "bridge", "bip", "default-address-pools", "ipv6", "fixed-cidr", "fixed-cidr-v6", "containerd", "runtimes",
+    "default-runtime",
+)  # fmt: skip
+
+
+def in_rescue() -> bool:
+    """Whether the daemon runs by the last resort of an earlier run."""
+    return os.path.exists(RESCUE_UNIT)
+
+
+def rescue(engine: Engine, before: Document, config: str) -> str:
+    """Start the daemon as it ran before; says how, for the person who has to put its files right.
+
+    Raises GuardError where it does not start so either, or where this host has no systemd.
+    """
+    if not (engine.systemd and before["words"]):
+        raise GuardError("how it ran before is not known")
+    words = _without_config(before["words"])
+    live = {} if _flagged(words, "live-restore") else {"live-restore": before["live_restore"]}
+    root = {} if _flagged(words, "data-root") or "-g" in words else {"data-root": before["data_root"]}
+    try:
+        with open(config, encoding="utf-8-sig") as file:
+            old = json.load(file)
+    except (OSError, ValueError):
+        old = {}
+    kept = {key: old[key] for key in STRUCTURE if isinstance(old, dict) and key in old and not _flagged(words, key)}
+    if "userns-remap" in kept:
+        root = {}  # the engine tells it with what the remapping adds
+    error = ""
+    for document in ({**root, **kept, **live}, {**root, **live}):
+        write_file(RESCUE_CONFIG, json.dumps(document).encode())
+        os.makedirs(os.path.dirname(RESCUE_UNIT), 0o755, exist_ok=True)
+        write_file(RESCUE_UNIT, _unit([*words, "--config-file=" + RESCUE_CONFIG]).encode(), 0o644)
+        try:
+            engine.restart(units=True)
+        except GuardError as failed:
+            error = str(failed)
+            continue
+        return "the daemon runs as before by %s, until the next boot" % RESCUE_UNIT
+    os.unlink(RESCUE_UNIT)
+    raise GuardError(error)
+
+
+def _unit(words: list[str]) -> str:
+    """A drop-in by which systemd starts just this."""
+    quoted = " ".join('"%s"' % _escaped(one) for one in words)
+    lines = ["[Service]", "ExecCondition=", "ExecStartPre=", "ExecStartPost=", "ExecStart=", "ExecStart=" + quoted]
+    return "\n".join([*lines, "EnvironmentFile=", "Type=notify", ""])
+
+
+def _escaped(word: str) -> str:
+    for one, other in (("\\", "\\\\"), ('"', '\\"'), ("%", "%%"), ("$", "$$"), ("\n", "\\n")):
+        word = word.replace(one, other)
+    return word
+
+
+def _flagged(words: list[str], key: str) -> bool:
+    """Whether a flag gives a key of daemon.json; some flags have the singular for a list."""
+    names = ["--" + key, "--" + key.rstrip("s")]
+    return any(word in names or word.startswith(tuple(name + "=" for name in names)) for word in words[1:])
+
+
+def _without_config(words: list[str]) -> list[Any]:
+    """A command line without the name of a configuration file."""
+    found, skip = [], False
+    for word in words:
+        if not skip and word != "--config-file" and not word.startswith("--config-file="):
+            found.append(word)
+        skip = word == "--config-file"
+    return found
+
+
+"""The limits of running containers, on the way back."""
+
+
 from typing import Any
 
 
@@ -897,166 +1146,6 @@ from typing import Any
 OPTIONS = {
     "Memory": "--memory", "MemorySwap": "--memory-swap", "CpuShares": "--cpu-shares", "PidsLimit": "--pids-limit",
 }  # fmt: skip
-
-
-def undo(store: Store, run: Run, reason: str) -> Document:
-    """Take a run back, as far as nobody else has changed the same since; may be repeated, and resumed.
-
-    Files byte for byte with mode, owner and time; limits; audit rules; the daemon, by the way it was told of the
-    change; containers that ran and do not. Then the same proof against the state before.
-    """
-    ended = run.result
-    if ended is not None and ended["outcome"] == "undone":
-        _close(store, run)
-        return ended
-    request, before = run.request, run.before
-    begun = time.monotonic()
-    run.note("undo", "will", reason=reason)
-    told: Report = {"changed": [], "left": [], "errors": []}
-    engine = Engine(request)
-    confirmed = ended is not None
-    answering = engine.info() is not None if before["engine"] else False
-    if answering and _reloaded(run, engine, before):
-        _explicit_defaults(run, request, engine, told)
-    _undo_files(run, before, told)
-    _undo_attributes(request, before, told)
-    if run.has("rules"):
-        call(["augenrules", "--load"], 60)
-    if before["engine"]:
-        _undo_daemon(run, request, engine, before, answering, told)
-        if engine.info() is not None:
-            told["errors"] += back(run, request)
-            _undo_limits(run, engine, before, told)
-            gone = [name for name, one in before["containers"].items() if one["temporary"]]
-            lasting = [one for one in before["containers"] if one not in gone]
-            told["errors"] += start(run, engine, lasting)
-            there = engine.containers(gone) if gone and run.has("restart") else dict.fromkeys(gone)
-            told["left"] += [
-                "container %s: ran with --rm, the restart removed it" % one for one in gone if one not in there
-            ]
-            if not confirmed:
-                expected = [] if told["left"] else before["live"] if run.has("restart") else []
-                told["errors"] += prove(engine, request, before, expected, run.has("restart"))
-        else:
-            told["errors"].append("the daemon does not answer")
-    took = round(time.monotonic() - begun, 2)
-    run.note("undo", "did", seconds=took, **told)
-    shutil.rmtree(run.file("new"), ignore_errors=True)
-    ended = run.end("undone", reason=reason, seconds=took, **told)
-    _close(store, run)
-    return ended
-
-
-def _close(store: Store, run: Run) -> None:
-    known = store.current()
-    if known is not None and known["run"] == run.name:
-        disarm(store, run.request)
-
-
-def _reloaded(run: Run, engine: Engine, before: Document) -> bool:
-    """Whether the running daemon has taken up the run's configuration by a reload alone."""
-    return run.has("reload") and engine.started() < before["at"]
-
-
-def _explicit_defaults(run: Run, request: Document, engine: Engine, told: Report) -> None:
-    """Make the daemon forget keys that were added: a reload keeps what is removed (moby: daemon/reload.go takes
-    only keys that are set), so their defaults are written out, reloaded, and only then the old text restored."""
-    defaults = request["activation"]["defaults"]
-    config = request["activation"]["config"]
-    entry = next((one for one in run.before["files"] if one["path"] == config), None)
-    if not defaults or entry is None or sha256(read_bytes(config)) not in (entry["after"], entry["before"]):
-        return
-    index = run.before["files"].index(entry)
-    old = (read_bytes(run.file("backup", str(index))) or b"").decode("utf-8").lstrip("\ufeff") if entry["there"] else ""
-    document = json.loads(old) if old.strip() else {}
-    document.update(defaults)
-    mode = entry.get("mode", 0o600)
-    write_file(config, json.dumps(document, indent=2).encode() + b"\n", mode)
-    entry["between"] = sha256(read_bytes(config))
-    try:
-        engine.reload()
-        await_effect(engine, [dict(one) for one in run.before["live"] if one["reload"]], "the reload back")
-        told["changed"].append("reload the daemon")
-    except GuardError as error:
-        told["errors"].append(str(error))
-    _restore(run, index, entry)
-
-
-def _restore(run: Run, index: int, entry: Document) -> None:
-    """Put one file back as it was: bytes, mode, owner, extended attributes and time."""
-    path = entry["path"]
-    if not entry["there"]:
-        os.unlink(path)
-        if entry["made"]:
-            try:
-                os.rmdir(entry["made"])
-            except OSError:
-                pass  # others use it by now
-        return
-    data = read_bytes(run.file("backup", str(index)))
-    if data is None or sha256(data) != entry["before"]:
-        raise GuardError(path + ": its backup is damaged")
-    put_file(path, data, entry, entry["mtime"])
-
-
-def _undo_files(run: Run, before: Document, told: Report) -> None:
-    for index, entry in enumerate(before["files"]):
-        path = entry["path"]
-        try:
-            now = sha256(read_bytes(path))
-            if now == entry["before"]:
-                continue
-            if entry["after"] is not None and now != entry["after"]:
-                told["left"].append(path + ": was changed by someone else after the run")
-                continue
-            _restore(run, index, entry)
-            if entry["after"] is not None:
-                told["changed"].append("restore " + path)
-        except (OSError, GuardError) as error:
-            told["errors"].append("%s: cannot be restored: %s" % (path, error))
-
-
-def _undo_attributes(request: Document, before: Document, told: Report) -> None:
-    edited = {one["path"] for one in before["files"]}
-    for planned, was in zip(request["attributes"], before["attributes"]):
-        path = was["path"]
-        now = attributes(path)
-        if "mode" not in was or now is None or (path in edited and any(path in one for one in told["left"])):
-            continue
-        same = (now["mode"], now["uid"], now["gid"]) == (was["mode"], was["uid"], was["gid"])
-        if same:
-            continue
-        if not same_attributes(now, planned):
-            told["left"].append(path + ": mode or owner was changed by someone else after the run")
-            continue
-        try:
-            if stat.S_ISLNK(os.lstat(path).st_mode):
-                raise GuardError("is a link by now")
-            os.chown(path, was["uid"], was["gid"], follow_symlinks=False)
-            os.chmod(path, was["mode"])
-            told["changed"].append("restore mode and owner of " + path)
-        except (OSError, GuardError) as error:
-            told["errors"].append("%s: mode and owner cannot be restored: %s" % (path, error))
-
-
-def _undo_daemon(run: Run, request: Document, engine: Engine, before: Document, answering: bool, told: Report) -> None:
-    """Make the daemon run with what it ran with before, if it has taken up anything else, or does not run."""
-    action = request["activation"]["action"]
-    anew = engine.started() > before["at"] and action != "none"
-    if answering and not anew:
-        return
-    if run.has("restart") or anew or not answering:
-        units = bool(request["activation"].get("reload_units"))
-        for attempt in (1, 2):
-            run.note("restart back", "will")
-            try:
-                engine.restart(units)
-                run.note("restart back", "did")
-                told["changed"].append("restart the daemon")
-                return
-            except GuardError as error:
-                if attempt == 2:
-                    told["errors"].append(str(error))
 
 
 def settable(key: str, value: Any, memory: int) -> Any:
@@ -1082,22 +1171,31 @@ def options(values: dict[str, Any]) -> list[str]:
     return found
 
 
-def _undo_limits(run: Run, engine: Engine, before: Document, told: Report) -> None:
+def _is_back(key: str, now: Any, was: Any, memory: int) -> bool:
+    """Whether a limit is what it was, or as near to it as the engine can be told."""
+    return now in (was, settable(key, was, memory)) or (key == "PidsLimit" and not was and now in (None, 0, -1))
+
+
+def undo_limits(run: Run, engine: Engine, before: Document, told: Report) -> None:
+    """Set the limits that containers had, as far as they still are the ones that the run set."""
     for one in run.request["updates"]:
         found = engine.containers(list(one["names"]))
         for name in one["names"]:
-            was = {key: before["limits"].get(name, {}).get(key) for key in one["values"]}
+            if name not in before["limits"]:
+                continue
             if name not in found:
                 told["left"].append("container %s: is gone" % name)
                 continue
+            was = {key: before["limits"][name].get(key) for key in one["values"]}
             now = found[name]["HostConfig"]
-            if all(now.get(key) == was[key] for key in was):
-                continue
+            off = [key for key in was if not _is_back(key, now.get(key), was[key], before["memory"])]
             wanted = {}
             for key, value in one["values"].items():
+                if key not in off:
+                    continue
                 if now.get(key) == value or key == "MemorySwap":
                     wanted[key] = settable(key, was[key], before["memory"])
-                elif now.get(key) != was[key]:
+                else:
                     told["left"].append("container %s: %s was changed by someone else after the run" % (name, key))
             if not wanted:
                 continue
@@ -1108,23 +1206,299 @@ def _undo_limits(run: Run, engine: Engine, before: Document, told: Report) -> No
                 told["changed"].append("set %s of %s" % (" ".join(options(wanted)), name))
 
 
+"""Files and the daemon, on the way back."""
+
+
+import json
+import os
+import stat
+
+
+
+def taken_up(run: Run, engine: Engine, before: Document) -> bool:
+    """Whether the daemon that runs is the one of before, and has taken up the run's configuration by a reload."""
+    return run.has("reload") and engine.started() == before["started"]
+
+
+def reload_back(run: Run, request: Document, engine: Engine, told: Report) -> None:
+    """Make the daemon take up by a reload what it did before.
+
+    A reload keeps what is removed from the file (moby: daemon/reload.go takes only keys that are set), so defaults
+    of keys that were added are written out, reloaded, and only then the old text restored.
+    """
+    config, defaults = request["activation"]["config"], request["activation"]["defaults"]
+    index = next((index for index, one in enumerate(run.before["files"]) if one["path"] == config), None)
+    if index is None:
+        return
+    entry = run.before["files"][index]
+    if not ours(run, entry):
+        return  # undo_files says so
+    if defaults:
+        old = (read_bytes(run.file("backup", str(index))) or b"").decode("utf-8") if entry["there"] else ""
+        document = json.loads(old.lstrip("\ufeff")) if old.strip() else {}
+        document.update(defaults)
+        between = json.dumps(document, indent=2).encode() + b"\n"
+        run.remember("defaults", "will", sha256=sha256(between))
+        like = entry if entry["there"] else {"mode": 0o600, "uid": os.geteuid(), "gid": os.getegid()}
+        put_file(config, between, like)
+    else:
+        _restore(run, index, entry)
+    engine.reload()
+    await_effect(engine, [one for one in run.before["live"] if one["reload"]], "the reload back")
+    told["changed"].append("reload the daemon")
+
+
+def ours(run: Run, entry: Document) -> bool:
+    """Whether a file is as it was before the run, or as this run wrote it.
+
+    Also if what was being written when the power was cut came out empty.
+    """
+    now = sha256(read_bytes(entry["path"]))
+    if entry["after"] is None or now in (entry["before"], entry["after"]):
+        return True
+    if now == sha256(b"") and run.result is None:
+        return True
+    return now in [line.get("sha256") for line in run.journal() if line["step"] == "defaults"]
+
+
+def _restore(run: Run, index: int, entry: Document) -> None:
+    """Put one file back as it was: bytes, mode, owner, extended attributes and time."""
+    path = entry["path"]
+    if not entry["there"]:
+        os.unlink(path)
+        return
+    data = read_bytes(run.file("backup", str(index)))
+    if data is None or sha256(data) != entry["before"]:
+        raise GuardError("its backup is damaged")
+    put_file(path, data, entry, entry["mtime"])
+
+
+def undo_files(run: Run, before: Document, told: Report) -> None:
+    """Put edited files back as they were, but for those that somebody else has changed since."""
+    for index, entry in enumerate(before["files"]):
+        path = entry["path"]
+        try:
+            if sha256(read_bytes(path)) != entry["before"]:
+                if not ours(run, entry):
+                    told["left"].append(path + ": was changed by someone else after the run")
+                    continue
+                _restore(run, index, entry)
+                if entry["after"] is not None:
+                    told["changed"].append("restore " + path)
+        except (OSError, GuardError) as error:
+            told["errors"].append("%s: cannot be restored: %s" % (path, error))
+        sweep(os.path.dirname(path))
+    for path in before["made"]:  # the deepest first
+        try:
+            os.rmdir(path)
+        except OSError:
+            pass  # others use it by now
+
+
+def undo_attributes(request: Document, before: Document, told: Report) -> None:
+    """Give paths the modes and owners that they had, but for those that somebody else has changed since."""
+    edited = {one["path"] for one in before["files"]}
+    for planned, was in zip(request["attributes"], before["attributes"]):
+        path = was["path"]
+        now = attributes(path)
+        if "mode" not in was or now is None or (path in edited and any(path in one for one in told["left"])):
+            continue
+        if (now["mode"], now["uid"], now["gid"]) == (was["mode"], was["uid"], was["gid"]):
+            continue
+        if not same_attributes(now, planned):
+            told["left"].append(path + ": mode or owner was changed by someone else after the run")
+            continue
+        try:
+            if stat.S_ISLNK(os.lstat(path).st_mode):
+                raise GuardError("is a link by now")
+            os.chown(path, was["uid"], was["gid"], follow_symlinks=False)
+            os.chmod(path, was["mode"])
+            told["changed"].append("restore mode and owner of " + path)
+        except (OSError, GuardError) as error:
+            told["errors"].append("%s: mode and owner cannot be restored: %s" % (path, error))
+
+
+def undo_daemon(run: Run, request: Document, engine: Engine, before: Document, told: Report) -> bool:
+    """Make the daemon run with what it ran with before, if it has taken up anything else, or does not run.
+
+    Returns whether it was started anew.
+    """
+    activation = request["activation"]
+    if engine.started() == before["started"] and engine.info() is not None:
+        return False
+    if not run.has("restart") or run.did("restart"):  # else it is our own start that failed, or hangs
+        if engine.info() is None:
+            engine.settle(10)  # killed, and being started again by systemd
+        if activation["action"] == "none" and engine.info() is not None:
+            return False
+    error = ""
+    for _ in (1, 2):
+        run.remember("restart back", "will")
+        try:
+            engine.restart(bool(activation.get("reload_units")))
+        except HangsError as failed:
+            error = str(failed)
+            break
+        except GuardError as failed:
+            error = str(failed)
+            continue
+        run.remember("restart back", "did")
+        told["changed"].append("restart the daemon")
+        return True
+    run.remember("rescue", "will")
+    try:
+        told["errors"].append(
+            "the daemon does not start with the files of before: %s; %s"
+            % (error, rescue(engine, before, activation["config"]))
+        )
+        run.remember("rescue", "did")
+    except (GuardError, OSError) as failed:
+        told["errors"].append("the daemon does not start with the files of before: %s; %s" % (error, failed))
+    return True
+
+
+"""The way back: a run is taken back as far as nobody else has changed the same since."""
+
+
+import os
+import shutil
+import time
+from typing import Any, Callable  # noqa: UP035 - Python 3.8
+
+
+
+def undo(store: Store, run: Run, reason: str) -> Document:
+    """Take a run back, as far as nobody else has changed the same since; may be repeated, and resumed.
+
+    Files byte for byte with mode, owner and time; limits; audit rules; the daemon, by the way it was told of the
+    change; containers that ran and do not. Then the same proof against the state before. What fails is told, and
+    the rest done all the same. A run that was taken back is looked at again: somebody may not have known.
+    """
+    ended, known = run.result, store.current()
+    request, before = run.request, run.before
+    if known is not None and known["run"] != run.name:
+        raise GuardError("run %s is open on this host; roll it back first" % known["run"])
+    told: Report = {"changed": [], "left": [], "errors": []}
+    again = ended is not None and ended["outcome"] == "undone"
+    if again:
+        if store.is_last(run):
+            undo_files(run, before, told)
+            undo_attributes(request, before, told)
+        if not (told["changed"] or told["errors"] or ended["errors"]):
+            _close(store, run)
+            return ended
+    begun = time.monotonic()
+    _go_on_alone(store, run, request, reason)
+    run.remember("undo", "will", reason=reason)
+    shutil.rmtree(run.file("new"), ignore_errors=True)  # there may be no space left for what is to be written
+    _take_back(run, request, before, told, proven=ended is None or again)
+    took = round(time.monotonic() - begun, 2)
+    run.remember("undo", "did", seconds=took, **told)
+    ended = run.end("undone", reason=ended["reason"] if again else reason, seconds=took, **told)
+    _close(store, run)
+    return ended
+
+
+def _go_on_alone(store: Store, run: Run, request: Document, reason: str) -> None:
+    """See to it that the host goes on taking the run back by itself, should this process end before."""
+    known = store.current()
+    try:
+        if known is None:
+            arm(store, run, request, reason)
+        else:
+            store.open(dict(known, undo=reason))
+    except (OSError, GuardError):
+        pass  # such as on a full disk: it is taken back all the same
+
+
+def _take_back(run: Run, request: Document, before: Document, told: Report, proven: bool) -> None:
+    engine = Engine(request)
+    alive = bool(before["engine"])
+
+    def part(what: str, do: Callable[[], Any]) -> Any:
+        try:
+            return do()
+        except (GuardError, OSError, ValueError) as error:
+            told["errors"].append("%s: %s" % (what, error) if what else str(error))
+            return None
+
+    reloaded = alive and taken_up(run, engine, before)
+    if reloaded:
+        part("the reload back", lambda: reload_back(run, request, engine, told))
+    undo_files(run, before, told)
+    undo_attributes(request, before, told)
+    if run.has("rules"):
+        call(["augenrules", "--load"], 60)
+    if not alive:
+        return
+    anew = part("the daemon", lambda: undo_daemon(run, request, engine, before, told))
+    if engine.info() is None:
+        told["errors"].append(SILENT)
+        return
+    told["errors"] += part("recreate", lambda: back(run, request)) or []
+    part("limits", lambda: undo_limits(run, engine, before, told))
+    gone = [name for name, one in before["containers"].items() if one["temporary"]]
+    lasting = [one for one in before["containers"] if one not in gone]
+    told["errors"] += part("containers", lambda: start(run, engine, lasting)) or []
+    there = part("containers", lambda: engine.containers(gone)) if gone else {}
+    told["left"] += ["container %s: ran with --rm, and ended" % one for one in gone if one not in (there or {})]
+    if proven and not any("does not start with the files of before" in one for one in told["errors"]):
+        expected = [] if told["left"] else [one for one in before["live"] if anew or (reloaded and one["reload"])]
+        told["errors"] += prove(engine, request, before, expected, bool(anew))
+
+
+def _close(store: Store, run: Run) -> None:
+    known = store.current()
+    if known is not None and known["run"] == run.name:
+        disarm(store, run.request["root"])
+
+
+def finish(store: Store, known: Document, reason: str) -> None:
+    """Bring a run that nobody works on any more to its end: one that ended is closed, any other is taken back."""
+    run = store.run(known["run"])
+    ended = (run.result is not None and not known.get("undo")) or not run.began
+    if ended:
+        disarm(store, known["root"])
+    else:
+        undo(store, run, known.get("undo") or reason)
+
+
 def expire(store: Store, name: str) -> None:
     """Wait until the run is closed or its time is over, and take it back then."""
     while True:
         known = store.current()
-        if known is None or known["run"] != name:
-            return
-        left = known["deadline"] - time.time()
-        if left <= 0:
+        if known is None or known["run"] != name or not seconds_left(known):
             with store.locked(3600):
                 known = store.current()
-                if known is None or known["run"] != name:
+                if known is None:
+                    disarm(store, _root(store))  # a guard was killed before it had opened it, or after it had closed it
                     return
-                if known["deadline"] <= time.time():
-                    run = store.run(name)
-                    undo(store, run, "it was not confirmed within %d seconds" % run.request["limit"])
+                if known["run"] != name:
                     return
-        time.sleep(max(0.05, min(left, 1.0)))
+                if not seconds_left(known):
+                    limit = store.run(name).request["limit"] if store.run(name).began else 0
+                    finish(store, known, "it was not confirmed within %d seconds" % limit)
+                    return
+        else:
+            time.sleep(max(0.05, min(seconds_left(known), 1.0)))
+
+
+def boot(store: Store) -> None:
+    """Take back what was not confirmed before this boot."""
+    with store.locked(3600):
+        known = store.current()
+        if known is None:
+            disarm(store, _root(store))
+            return
+        run = store.run(known["run"])
+        if run.began:
+            Engine(run.request).settle(60)
+        finish(store, known, "the host was started anew before it was confirmed")
+
+
+def _root(store: Store) -> str:
+    """The root directory of the host that a store belongs to."""
+    return "/" if os.path.dirname(store.home) == "/var/lib/remediator" else os.path.dirname(store.home)
 
 
 """The beginning of a run: look, keep what will be replaced, arm the switch."""
@@ -1133,8 +1507,11 @@ def expire(store: Store, name: str) -> None:
 import base64
 import json
 import os
+import shutil
 import time
 
+
+RESERVE = 65536  # bytes for the journal and the result of the way back
 
 
 def begin(given: Document) -> Document:
@@ -1144,14 +1521,15 @@ def begin(given: Document) -> Document:
     """
     request = given["request"]
     store = Store(os.path.join(request["state"], "guard"))
-    looked = _look(store, request)
-    if given["check"] or not (looked[0]["needed"] or store.current()):
-        return looked[0]
-    with store.locked():
-        return _open(store, request, given["guard"], looked)
+    if given["check"] or not store.current():
+        seen, _ = _look(store, request)
+        if given["check"] or not seen["needed"]:
+            return seen
+    with store.locked():  # and look again: a guard that was at work may have changed what there is to see
+        return _open(store, request, given["guard"])
 
 
-def _look(store: Store, request: Document) -> tuple[Document, Document]:
+def _look(store: Store, request: Document, resumed: Run | None = None) -> tuple[Document, Document]:
     files = [look_at_file(one) for one in request["files"]]
     for one in files:
         if one["state"] == "other":
@@ -1160,84 +1538,131 @@ def _look(store: Store, request: Document) -> tuple[Document, Document]:
         if sha256(read_bytes(path)) != digest:
             raise GuardError("%s: The file has changed since the plan was made. Plan again." % path)
     recreates = to_recreate(store, request, files) if request["recreates"] else []
-    todo = what_to_do(request, files, Engine(request), recreates)
+    todo = what_to_do(request, files, Engine(request), recreates, _left(resumed))
     bare = [one for one in request["attributes"] if not same_attributes(attributes(one["path"]), one)]
     needed = bool(todo["told"] or bare or any(one["state"] == "before" for one in files))
     return {"run": "", "files": files, "told": todo["told"], "needed": needed}, todo
 
 
-def _open(store: Store, request: Document, own: str, looked: tuple[Document, Document]) -> Document:
-    seen, todo = looked
+def _left(run: Run | None) -> Document:
+    """What a run was to do and did not get to the end of: it does not show in the files any more."""
+    todo = read_json(run.file("todo.json")) if run else None
+    if run is None or todo is None:
+        return {"rules": False, "activate": False, "recreates": []}
+    done = [line.get("label") for line in run.journal() if line["step"] == "recreate" and line["state"] == "did"]
+    return {
+        "rules": todo["rules"] and not run.did("rules"),
+        "activate": todo["activate"] and not run.did("activate"),
+        "recreates": [one for one in todo["recreates"] if one["label"] not in done],
+    }
+
+
+def _open(store: Store, request: Document, own: str) -> Document:
     known = store.current()
-    if known is not None and store.run(known["run"]).result is not None:
-        known = None  # it ended, and died before it could say so
-    if known is not None and known["plan"] != request["plan"]:
-        mine = request["control"] and request["control"] == known["control"]  # which runs one at a time: it died
-        if known["deadline"] > time.time() and not mine:
-            raise GuardError(
-                "run %s is changing this host, and is taken back in %d seconds unless it is confirmed; roll it back, "
-                "or resume it with its plan" % (known["run"], known["deadline"] - time.time())
-            )
-        undo(store, store.run(known["run"]), "it was not confirmed, and another run began")
-        known = None
-        try:
-            seen, todo = _look(store, request)
-        except GuardError as error:
+    resumed = None
+    if known is not None:
+        run = store.run(known["run"])
+        going = run.began and run.result is None and not known.get("undo")
+        if going and known["plan"] == request["plan"]:
+            resumed = run
+        else:
+            mine = request["control"] and request["control"] == known["control"]  # which runs one at a time: it died
+            if going and seconds_left(known) and not mine:
+                raise GuardError(
+                    "run %s is changing this host, and is taken back in %d seconds unless it is confirmed; roll it "
+                    "back, or resume it with its plan" % (known["run"], seconds_left(known))
+                )
+            finish(store, known, "it was not confirmed, and another run began")
+    try:
+        seen, todo = _look(store, request, resumed)
+    except GuardError as error:
+        if known is not None and not resumed:
             raise GuardError("a run that had died was taken back before: %s" % error) from error
-    if known is None and not seen["needed"]:
+        raise
+    if resumed is None and not seen["needed"]:
         return seen
     engine = Engine(request)
-    if todo["activate"] and engine.masked():
-        raise GuardError("docker.service is masked: the daemon could not be started again")
+    if todo["activate"]:
+        _can_start(engine)
+    made = request["run"] or time.strftime("%Y%m%dT%H%M%SZ-", time.gmtime()) + request["plan"][:8]
+    run = resumed or store.run(made)
     write_file(os.path.join(store.home, "guard.py"), own.encode(), 0o700)
-    run = store.run(
-        known["run"]
-        if known
-        else request["run"] or time.strftime("%Y%m%dT%H%M%SZ-", time.gmtime()) + request["plan"][:8]
-    )
-    if known is None:
-        if run.result is not None or os.path.exists(run.file("before.json")):  # taken back before: begins anew
-            os.rename(run.path, "%s.%d" % (run.path, time.time()))
-        _keep(run, request, seen, engine)
-        store.prune()
-    write_file(run.file("todo.json"), json.dumps(todo).encode())
-    _stage(run, request)
-    arm(store, run, request)
-    run.note("begin", "did" if known is None else "resumed")
-    for one in seen["files"]:
-        os.makedirs(os.path.dirname(one["path"]), 0o755, exist_ok=True)
+    try:
+        if resumed is None:
+            _keep(run, request, seen, engine)
+            store.prune()
+        write_file(run.file("todo.json"), json.dumps(todo).encode())
+        _stage(run, request)
+        sync(run.path)
+        arm(store, run, request)
+    except (OSError, GuardError) as error:
+        if resumed is None:
+            shutil.rmtree(run.path, ignore_errors=True)
+        reason = "%s: %s" % (error.filename, error.strerror) if isinstance(error, OSError) else str(error)
+        raise GuardError("Nothing was changed: " + reason) from error
+    run.note("begin", "did" if resumed is None else "resumed")
+    try:
+        for one in seen["files"]:
+            os.makedirs(os.path.dirname(one["path"]), 0o755, exist_ok=True)
+    except OSError as error:
+        undo(store, run, "%s: %s" % (error.filename, error.strerror))
+        raise GuardError("%s: %s" % (error.filename, error.strerror)) from error
     return dict(seen, run=run.name, needed=True)
+
+
+def _can_start(engine: Engine) -> None:
+    """Raise GuardError where the daemon, once stopped, would not be started again whatever its configuration says."""
+    if masked := engine.masked():
+        raise GuardError("%s is masked: the daemon could not be started again" % " and ".join(masked))
+    if in_rescue():
+        raise GuardError(
+            "the daemon runs by %s, since its own files let none start: put them right, remove that file, and restart "
+            "it (systemctl daemon-reload, systemctl restart docker)" % RESCUE_UNIT
+        )
 
 
 def _keep(run: Run, request: Document, seen: Document, engine: Engine) -> None:
     """Keep everything that the way back needs: bytes, modes, limits, and how the containers are."""
+    if os.path.lexists(run.path):  # was taken back, or did not get to begin: begins anew
+        if run.began:
+            os.rename(run.path, "%s.%d" % (run.path, time.time_ns()))
+        else:
+            shutil.rmtree(run.path)
     os.makedirs(run.file("backup"), 0o700)
     os.chmod(run.path, 0o700)
     record = os.path.join(request["state"], "activation.json")
-    files = []
+    files, made = [], []
     for index, one in enumerate([*seen["files"], {"path": record, "after": None}]):
         data = read_bytes(one["path"])
         entry = {"path": one["path"], "before": sha256(data), "after": one["after"], "there": data is not None}
         if data is not None:
             write_file(run.file("backup", str(index)), data)
             entry.update(attributes(one["path"]) or {})
-        entry["made"] = "" if os.path.isdir(os.path.dirname(one["path"])) else os.path.dirname(one["path"])
         files.append(entry)
+        made += missing(os.path.dirname(one["path"]))
     names = [name for one in request["updates"] for name in one["names"]]
     involved = bool(names or request["recreates"] or request["activation"]["action"] != "none")
-    info = engine.info() if involved else None
-    found = engine.containers(names) if info and names else {}
+    info = engine.wait(20) if involved else None
+    if involved and info is None:
+        raise GuardError("the daemon does not answer")
+    found = engine.containers(names) if names else {}
     keys = ["Memory", "MemorySwap", "CpuShares", "PidsLimit", "RestartPolicy"]
+    info = info or {}
     before = {
         "at": time.time(),
         "files": files,
+        "made": sorted(set(made), key=len, reverse=True),
         "attributes": [dict(attributes(one["path"]) or {}, path=one["path"]) for one in request["attributes"]],
-        "engine": info is not None,
-        "memory": (info or {}).get("MemTotal", 0),
+        "engine": involved,
+        "started": engine.started(),
+        "words": engine.words(),
+        "memory": info.get("MemTotal", 0),
+        "live_restore": info.get("LiveRestoreEnabled", False),
+        "data_root": info.get("DockerRootDir", "/var/lib/docker"),
         "limits": {name: {key: one["HostConfig"].get(key) for key in keys} for name, one in found.items()},
-        "containers": portrait(engine) if info else {},
+        "containers": portrait(engine) if involved else {},
     }
-    documents = {"info": info or {}, "bridge": engine.bridge() if info else {}}
+    documents = {"info": info, "bridge": engine.bridge() if involved else {}}
     before["live"] = [
         dict(one, value=point(documents[one["from"]], one["pointer"])) for one in request["activation"]["expect"]
     ]
@@ -1246,8 +1671,13 @@ def _keep(run: Run, request: Document, seen: Document, engine: Engine) -> None:
 
 
 def _stage(run: Run, request: Document) -> None:
-    """Put the new texts beside the backups, from where they are copied into their places."""
+    """Put the new texts beside the backups, from where they are copied into their places.
+
+    And as much again as the old ones take, so that there is space for these whatever else fills the disk.
+    """
     os.makedirs(run.file("new"), 0o700, exist_ok=True)
+    size = sum(len(read_bytes(run.file("backup", one)) or b"") for one in os.listdir(run.file("backup")))
+    write_file(run.file("new", "reserve"), b"\0" * (size + RESERVE))
     for index, one in enumerate(request["files"]):
         data = base64.b64decode(one["content"])
         if one["masked"]:
@@ -1273,10 +1703,12 @@ def open_run(store: Store, name: str) -> Run:
     """The run of that name, which has to be open; raises GuardError that says how it ended."""
     run = store.run(name)
     known = store.current()
-    if known is None or known["run"] != name:
-        ended = run.result or {}
+    ended = run.result or {}
+    if known is None or known["run"] != name or known.get("undo") or ended:
         if ended.get("outcome") == "undone":
             raise GuardError("run %s was taken back: %s" % (name, ended["reason"]))
+        if known is not None and known.get("undo"):
+            raise GuardError("run %s is being taken back: %s" % (name, known["undo"]))
         raise GuardError("run %s is not open" % name)
     return run
 
@@ -1308,6 +1740,9 @@ def activate(store: Store, name: str) -> Document:
         extend(store, request)
         engine = Engine(request)
         try:
+            for one in run.before["files"]:  # others wrote them: they are to outlast a cut of the power as well
+                sync(one["path"])
+                sync(os.path.dirname(one["path"]))
             if todo["rules"]:
                 run.note("rules", "will")
                 call(["augenrules", "--load"], 60)  # where the kernel refuses them, they count at the next boot
@@ -1319,13 +1754,16 @@ def activate(store: Store, name: str) -> Document:
                     raise GuardError("docker update: " + told)
                 run.note("limits", "did", names=one["names"])
             if todo["activate"]:
+                run.note("activate", "will")
                 _take_up(run, request, engine)
+                run.note("activate", "did")
             for one in todo["recreates"]:
                 extend(store, request)
                 recreate(run, engine, one)
-        except GuardError as error:
-            undo(store, run, str(error))
-            raise GuardError("%s. The run was taken back." % str(error).rstrip(".")) from error
+        except Exception as error:  # whatever it is
+            reason = str(error) if isinstance(error, GuardError) else "%s: %s" % (type(error).__name__, error)
+            undo(store, run, reason)
+            raise GuardError("%s. The run was taken back." % reason.rstrip(".")) from error
         extend(store, request)
         return {"run": name, "changed": todo["told"]}
 
@@ -1374,15 +1812,20 @@ def confirm(store: Store, name: str) -> Document:
             reason = "; ".join(found)
             undo(store, run, reason)
             raise GuardError(reason + ". The run was taken back.")
-        shutil.rmtree(run.file("new"), ignore_errors=True)
-        run.note("confirm", "did")
+        survived = _survivors(Engine(request), run.before) if todo["activate"] else []
+        run.note("confirm", "will")
         ended = run.end("confirmed", changed=todo["told"])
-        disarm(store, request)
-        return dict(ended, **{"survived": _survivors(Engine(request), run.before) if todo["activate"] else []})
+        disarm(store, request["root"])
+        shutil.rmtree(run.file("new"), ignore_errors=True)
+        run.remember("confirm", "did")
+        return dict(ended, survived=survived)
 
 
 def _survivors(engine: Engine, before: Document) -> list[str]:
-    now = {one["Id"]: one["State"]["Pid"] for one in engine.containers().values()}
+    try:
+        now = {one["Id"]: one["State"]["Pid"] for one in engine.containers().values()}
+    except GuardError:
+        return []
     return [name for name, one in before["containers"].items() if now.get(one["id"]) == one["pid"]]
 
 
@@ -1396,11 +1839,12 @@ import sys
 
 
 
-def main(words: list[str], given: Document = None) -> int:
+def main(words: list[str], given: Document = None, home: str = "") -> int:
     """`begin` with its document on standard input, or `activate|confirm|expire|status RUN`, `place RUN INDEX`,
     `undo RUN [REASON]`, or `boot`.
 
-    Prints one JSON document; 1 and a sentence on standard error where something failed.
+    `home` is the guard's directory, by default that in which it stands. Prints one JSON document; 1 and a sentence
+    on standard error where something failed.
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a connection that is cut does not stop it half-way
     command, names = words[0], words[1:]
@@ -1408,12 +1852,9 @@ def main(words: list[str], given: Document = None) -> int:
         if command == "begin":
             print(json.dumps(begin(given if given is not None else json.load(sys.stdin))))
             return 0
-        store = Store(os.path.dirname(os.path.abspath(__file__)))
+        store = Store(home or os.path.dirname(os.path.abspath(__file__)))
         if command == "boot":
-            with store.locked(3600):
-                known = store.current()
-                if known is not None:
-                    undo(store, store.run(known["run"]), "the host was started anew before it was confirmed")
+            boot(store)
             return 0
         if command == "expire":
             expire(store, names[0])
