@@ -37,7 +37,7 @@ class Outcome:
         return not self.problems
 
 
-def run(work: Path, wanted: int, generations: list[str], at_once: int = 6) -> list[Outcome]:
+def run(work: Path, wanted: int, generations: list[str], at_once: int = 3) -> list[Outcome]:
     """Try so many bad configurations, generation by generation in turns, some hosts at a time."""
     cases = list(zip(CONFIGS[:wanted], itertools.cycle(generations), strict=False))
     found: list[Outcome] = []
