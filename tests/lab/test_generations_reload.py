@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -174,6 +175,7 @@ def by_hand(fleet: Fleet) -> dict[str, ByHand]:
     fleet.reset()
 
     def write(host: Host) -> tuple[dict[str, Any], list[str], bool, object, str, int]:
+        time.sleep(1.5)  # within a second of its start the daemon is taken to have read the file
         host.write(CONFIG, json.dumps({**RELOADED, **LEFT}))
         host.run(["systemctl", "reload", "docker"])
         assert processes.until(lambda: bool(info(host)["Debug"]), 10)
