@@ -32,12 +32,17 @@ class SdkEngine:
         except docker.errors.DockerException as error:
             return {"error": _reason(error)}
         try:
-            info = client.info()
-            bridge: dict[str, Any] = next(iter(client.networks(names=["bridge"])), {})
-            listed = client.containers(all=True)
-            tags = sorted(tag for one in client.images() for tag in one.get("RepoTags") or [] if "<none>" not in tag)
             with ThreadPoolExecutor(_PARALLEL) as pool:
+                asked = pool.submit(client.info)
+                named = pool.submit(client.images)
+                bridges = pool.submit(client.networks, names=["bridge"])
+                listed = client.containers(all=True)
                 documents = list(pool.map(lambda one: _inspect(client, one["Id"]), listed))
+                info = asked.result()
+                bridge: dict[str, Any] = next(iter(bridges.result()), {})
+                tags = sorted(
+                    tag for one in named.result() for tag in one.get("RepoTags") or [] if "<none>" not in tag
+                )
                 used = sorted({str(one["Image"]) for one in documents if one})
                 images = list(pool.map(lambda one: _image(client, one), used))
                 services = _services(client) if (info.get("Swarm") or {}).get("ControlAvailable") else []
