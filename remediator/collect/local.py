@@ -40,9 +40,7 @@ class SdkEngine:
                 documents = list(pool.map(lambda one: _inspect(client, one["Id"]), listed))
                 info = asked.result()
                 bridge: dict[str, Any] = next(iter(bridges.result()), {})
-                tags = sorted(
-                    tag for one in named.result() for tag in one.get("RepoTags") or [] if "<none>" not in tag
-                )
+                tags = sorted(tag for one in named.result() for tag in one.get("RepoTags") or [] if "<none>" not in tag)
                 used = sorted({str(one["Image"]) for one in documents if one})
                 images = list(pool.map(lambda one: _image(client, one), used))
                 services = _services(client) if (info.get("Swarm") or {}).get("ControlAvailable") else []
