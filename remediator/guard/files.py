@@ -38,19 +38,7 @@ def sync(path: str) -> None:
 
 def write_file(path: str, data: bytes, mode: int = 0o600) -> None:
     """Write a file of the guard's own, whole or not at all, and on disk when this returns."""
-    descriptor, name = tempfile.mkstemp(dir=os.path.dirname(path), prefix=TEMPORARY)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fchmod(descriptor, mode)
-            os.fsync(descriptor)
-        os.rename(name, path)
-        sync(os.path.dirname(path))
-    except BaseException:
-        if os.path.lexists(name):
-            os.unlink(name)
-        raise
+    put_file(path, data, {"mode": mode, "uid": os.geteuid(), "gid": os.getegid()})
 
 
 def put_file(path: str, data: bytes, like: dict[str, Any], mtime: int | None = None) -> None:

@@ -76,7 +76,6 @@ def decide(
         action="restart" if restart else "reload",
         config=config,
         reload_first=restart and to_live_restore and not bridge,
-        confirm_live_restore=to_live_restore and not (restart and bridge),
         awaited=any(one.activation for one in changes),
         stop=tuple(reversed(alive)) if restart and live_restore and bridge else (),
         start=tuple(one for one in alive if one not in lost and not _task(state, one)) if restart else (),

@@ -54,7 +54,6 @@ class Activation(Model, frozen=True):
     action: str = "none"
     config: str = ""
     reload_first: bool = False
-    confirm_live_restore: bool = False
     awaited: bool = False
     stop: tuple[str, ...] = ()
     start: tuple[str, ...] = ()

@@ -18,6 +18,7 @@ import msgspec
 
 from .. import guard
 from ..errors import InputError
+from ..guard import limits
 from ..model import LiveUpdate, Model
 from ..runner import packaged
 from .model import HostPlan, Plan
@@ -31,14 +32,6 @@ _PROOF: Final = 60  # seconds until everything has to work again
 LOCAL: Final = "localhost"
 # Ansible may find a python that is broken or too old for it: the one that runs it is neither
 _LOCAL: Final = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
-
-# docker update's options by HostConfig key
-_OPTIONS: Final[Mapping[str, str]] = {
-    "Memory": "--memory",
-    "MemorySwap": "--memory-swap",
-    "CpuShares": "--cpu-shares",
-    "PidsLimit": "--pids-limit",
-}
 
 
 class _Unsafe(str):
@@ -72,15 +65,8 @@ def unsafe_yaml(document: Any) -> str:
 
 
 def options(update: LiveUpdate) -> list[str]:
-    """A live update as arguments of `docker update`."""
-    found = []
-    for key, value in update.values.items():
-        if key == "RestartPolicy":
-            retries = f":{value['MaximumRetryCount']}" if value["MaximumRetryCount"] else ""
-            found.append(f"--restart={value['Name'] or 'no'}{retries}")
-        else:
-            found.append(f"{_OPTIONS[key]}={value}")
-    return found
+    """A live update as arguments of `docker update`, as the guard spells them on the way back."""
+    return limits.options(update.values)
 
 
 def _seconds(moment: str) -> float:
