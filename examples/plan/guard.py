@@ -432,7 +432,7 @@ class Engine:
         activation = request["activation"]
         self._docker = list(activation["docker"])
         self.systemd = bool(activation["systemd"])
-        self.patience = min(120.0, max(30.0, float(request["limit"])))  # seconds for a start
+        self.patience = min(120.0, max(60.0, float(request["limit"])))  # seconds for a stop and a start
 
     def docker(self, *words: str, timeout: float = 60.0) -> tuple[int, str, str]:
         """Run the docker command."""
@@ -707,6 +707,7 @@ def what_to_do(
 """What worked before, and whether it still does."""
 
 
+import calendar
 import json
 import socket
 import time
@@ -714,6 +715,7 @@ from typing import Any
 
 
 SILENT = "the daemon does not answer"
+LATELY = 600.0  # seconds: what was started anew by the engine since is not steady
 
 
 def endpoints(container: Document) -> list[list[Any]]:
@@ -744,6 +746,13 @@ def answers(address: str, port: int) -> bool:
         return False
 
 
+def _steady(one: Document) -> bool:
+    """Whether a container runs on, and is not one that the engine has to start again and again."""
+    state = one["State"]
+    started = calendar.timegm(time.strptime(state["StartedAt"][:19], "%Y-%m-%dT%H:%M:%S"))
+    return not state.get("Restarting") and not (one.get("RestartCount") and time.time() - started < LATELY)
+
+
 def portrait(engine: Engine) -> Document:
     """The running containers by name, in the order of their starts, and which published ports answer."""
     running = engine.containers()
@@ -756,6 +765,7 @@ def portrait(engine: Engine) -> Document:
             "pid": state["Pid"],
             "started": state["StartedAt"],
             "restarts": one.get("RestartCount", 0),
+            "steady": _steady(one),
             "health": (state.get("Health") or {}).get("Status", ""),
             "temporary": bool(one["HostConfig"].get("AutoRemove")),
             "task": "com.docker.swarm.task.id" in (one["Config"].get("Labels") or {}),  # swarm runs it, here or there
@@ -815,6 +825,8 @@ def problems(
         if one is None:
             found.append("container %s is gone" % name)
             continue
+        if not was["steady"]:
+            continue  # it ends again and again, and did before
         state = one["State"]
         if not state["Running"]:
             again = state["StartedAt"] != was["started"]
@@ -1261,7 +1273,7 @@ import stat
 
 def taken_up(run: Run, engine: Engine, before: Document) -> bool:
     """Whether the daemon that runs is the one of before, and has taken up the run's configuration by a reload."""
-    return run.has("reload") and engine.started() == before["started"]
+    return run.has("reload") and not run.has("restart") and engine.started() == before["started"]
 
 
 def reload_back(run: Run, request: Document, engine: Engine, told: Report) -> None:
@@ -1362,19 +1374,28 @@ def undo_attributes(request: Document, before: Document, told: Report) -> None:
             told["errors"].append("%s: mode and owner cannot be restored: %s" % (path, error))
 
 
-def undo_daemon(run: Run, request: Document, engine: Engine, before: Document, told: Report) -> bool:
+def undo_daemon(run: Run, request: Document, engine: Engine, before: Document, told: Report, stuck: str) -> bool:
     """Make the daemon run with what it ran with before, if it has taken up anything else, or does not run.
 
-    Returns whether it was started anew.
+    `stuck` says why it did not go back by a reload, where it did not. Returns whether it was started anew.
     """
     activation = request["activation"]
-    if engine.started() == before["started"] and engine.info() is not None:
-        return False
-    if not run.has("restart") or run.did("restart"):  # else it is our own start that failed, or hangs
-        if engine.info() is None:
+    begun = run.has("restart") and not run.did("restart")  # our own start failed, or hangs, or is still to come
+    info = engine.info()
+    if not begun and engine.started() == before["started"] and info is not None:
+        if not stuck:
+            return False
+        if activation["action"] != "restart" and not info.get("LiveRestoreEnabled"):
+            told["errors"].append(stuck)  # nobody agreed to containers being stopped
+            return False
+    elif not begun:
+        if info is None:
             engine.settle(10)  # killed, and being started again by systemd
         if activation["action"] == "none" and engine.info() is not None:
             return False
+    done = [one for one in run.journal() if one["step"] == "restart back" and one["state"] == "did"]
+    if done and done[-1]["started"] == engine.started() and engine.info() is not None and not told["changed"]:
+        return True  # by an earlier way back
     error = ""
     for _ in (1, 2):
         run.remember("restart back", "will")
@@ -1386,7 +1407,7 @@ def undo_daemon(run: Run, request: Document, engine: Engine, before: Document, t
         except GuardError as failed:
             error = str(failed)
             continue
-        run.remember("restart back", "did")
+        run.remember("restart back", "did", started=engine.started())
         told["changed"].append("restart the daemon")
         return True
     run.remember("rescue", "will")
@@ -1466,16 +1487,19 @@ def _take_back(run: Run, request: Document, before: Document, told: Report, prov
             told["errors"].append("%s: %s" % (what, error) if what else str(error))
             return None
 
-    reloaded = alive and taken_up(run, engine, before)
+    reloaded, stuck = alive and taken_up(run, engine, before), ""
     if reloaded:
-        part("the reload back", lambda: reload_back(run, request, engine, told))
+        try:
+            reload_back(run, request, engine, told)
+        except (GuardError, OSError, ValueError) as error:
+            stuck = "the reload back: %s" % error
     undo_files(run, before, told)
     undo_attributes(request, before, told)
     if run.has("rules"):
         call(["augenrules", "--load"], 60)
     if not alive:
         return
-    anew = part("the daemon", lambda: undo_daemon(run, request, engine, before, told))
+    anew = part("the daemon", lambda: undo_daemon(run, request, engine, before, told, stuck))
     if engine.info() is None:
         told["errors"].append(SILENT)
         return

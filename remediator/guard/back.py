@@ -15,7 +15,7 @@ from .store import Run
 
 def taken_up(run: Run, engine: Engine, before: Document) -> bool:
     """Whether the daemon that runs is the one of before, and has taken up the run's configuration by a reload."""
-    return run.has("reload") and engine.started() == before["started"]
+    return run.has("reload") and not run.has("restart") and engine.started() == before["started"]
 
 
 def reload_back(run: Run, request: Document, engine: Engine, told: Report) -> None:
@@ -116,19 +116,28 @@ def undo_attributes(request: Document, before: Document, told: Report) -> None:
             told["errors"].append("%s: mode and owner cannot be restored: %s" % (path, error))
 
 
-def undo_daemon(run: Run, request: Document, engine: Engine, before: Document, told: Report) -> bool:
+def undo_daemon(run: Run, request: Document, engine: Engine, before: Document, told: Report, stuck: str) -> bool:
     """Make the daemon run with what it ran with before, if it has taken up anything else, or does not run.
 
-    Returns whether it was started anew.
+    `stuck` says why it did not go back by a reload, where it did not. Returns whether it was started anew.
     """
     activation = request["activation"]
-    if engine.started() == before["started"] and engine.info() is not None:
-        return False
-    if not run.has("restart") or run.did("restart"):  # else it is our own start that failed, or hangs
-        if engine.info() is None:
+    begun = run.has("restart") and not run.did("restart")  # our own start failed, or hangs, or is still to come
+    info = engine.info()
+    if not begun and engine.started() == before["started"] and info is not None:
+        if not stuck:
+            return False
+        if activation["action"] != "restart" and not info.get("LiveRestoreEnabled"):
+            told["errors"].append(stuck)  # nobody agreed to containers being stopped
+            return False
+    elif not begun:
+        if info is None:
             engine.settle(10)  # killed, and being started again by systemd
         if activation["action"] == "none" and engine.info() is not None:
             return False
+    done = [one for one in run.journal() if one["step"] == "restart back" and one["state"] == "did"]
+    if done and done[-1]["started"] == engine.started() and engine.info() is not None and not told["changed"]:
+        return True  # by an earlier way back
     error = ""
     for _ in (1, 2):
         run.remember("restart back", "will")
@@ -140,7 +149,7 @@ def undo_daemon(run: Run, request: Document, engine: Engine, before: Document, t
         except GuardError as failed:
             error = str(failed)
             continue
-        run.remember("restart back", "did")
+        run.remember("restart back", "did", started=engine.started())
         told["changed"].append("restart the daemon")
         return True
     run.remember("rescue", "will")

@@ -48,7 +48,7 @@ class Engine:
         activation = request["activation"]
         self._docker = list(activation["docker"])
         self.systemd = bool(activation["systemd"])
-        self.patience = min(120.0, max(30.0, float(request["limit"])))  # seconds for a start
+        self.patience = min(120.0, max(60.0, float(request["limit"])))  # seconds for a stop and a start
 
     def docker(self, *words: str, timeout: float = 60.0) -> tuple[int, str, str]:
         """Run the docker command."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import json
 import socket
 import time
@@ -11,6 +12,7 @@ from .engine import Engine
 from .files import Document, GuardError
 
 SILENT = "the daemon does not answer"
+LATELY = 600.0  # seconds: what was started anew by the engine since is not steady
 
 
 def endpoints(container: Document) -> list[list[Any]]:
@@ -41,6 +43,13 @@ def answers(address: str, port: int) -> bool:
         return False
 
 
+def _steady(one: Document) -> bool:
+    """Whether a container runs on, and is not one that the engine has to start again and again."""
+    state = one["State"]
+    started = calendar.timegm(time.strptime(state["StartedAt"][:19], "%Y-%m-%dT%H:%M:%S"))
+    return not state.get("Restarting") and not (one.get("RestartCount") and time.time() - started < LATELY)
+
+
 def portrait(engine: Engine) -> Document:
     """The running containers by name, in the order of their starts, and which published ports answer."""
     running = engine.containers()
@@ -53,6 +62,7 @@ def portrait(engine: Engine) -> Document:
             "pid": state["Pid"],
             "started": state["StartedAt"],
             "restarts": one.get("RestartCount", 0),
+            "steady": _steady(one),
             "health": (state.get("Health") or {}).get("Status", ""),
             "temporary": bool(one["HostConfig"].get("AutoRemove")),
             "task": "com.docker.swarm.task.id" in (one["Config"].get("Labels") or {}),  # swarm runs it, here or there
@@ -112,6 +122,8 @@ def problems(
         if one is None:
             found.append("container %s is gone" % name)
             continue
+        if not was["steady"]:
+            continue  # it ends again and again, and did before
         state = one["State"]
         if not state["Running"]:
             again = state["StartedAt"] != was["started"]

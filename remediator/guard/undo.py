@@ -73,16 +73,19 @@ def _take_back(run: Run, request: Document, before: Document, told: Report, prov
             told["errors"].append("%s: %s" % (what, error) if what else str(error))
             return None
 
-    reloaded = alive and taken_up(run, engine, before)
+    reloaded, stuck = alive and taken_up(run, engine, before), ""
     if reloaded:
-        part("the reload back", lambda: reload_back(run, request, engine, told))
+        try:
+            reload_back(run, request, engine, told)
+        except (GuardError, OSError, ValueError) as error:
+            stuck = "the reload back: %s" % error
     undo_files(run, before, told)
     undo_attributes(request, before, told)
     if run.has("rules"):
         call(["augenrules", "--load"], 60)
     if not alive:
         return
-    anew = part("the daemon", lambda: undo_daemon(run, request, engine, before, told))
+    anew = part("the daemon", lambda: undo_daemon(run, request, engine, before, told, stuck))
     if engine.info() is None:
         told["errors"].append(SILENT)
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from ..dockerd.options import RELOADABLE
 from ..kinds import daemon as daemons
 from ..model import Change, Disruption, Fact, FileEdit, HostState, Json
 from ..patch import get, tokens
@@ -63,7 +64,7 @@ def decide(
     restart = any(one.disruption >= Disruption.RESTART for one in changes)
     stale = fact.evidence.get("stale", False)
     pending = sorted(fact.document.keys() - keys) if stale is True else stale or []
-    to_live_restore = candidate.reloads(fact, changes) and any(
+    to_live_restore = not candidate.no_reload(state, changes) and any(
         one.path == "/live-restore" and one.after_value is True and not one.flag for one in changes
     )
     live_restore = fact.evidence["live"].get("live-restore") is True
@@ -85,7 +86,9 @@ def decide(
         docker=docker(state),
         expect=tuple(one for one in shown if one is not None),
         defaults={
-            tokens(one.path)[0]: defaults[one.path] for one in changes if not one.had_before and one.path in defaults
+            candidate.key(one): defaults[one.path]
+            for one in changes
+            if not one.had_before and one.path in defaults and candidate.key(one) in RELOADABLE
         },
         sources=tuple(one.path for one in files if one.path in fact.evidence["start"]["files"]),
         manager=bool(state.about.get("manager")),

@@ -118,10 +118,24 @@ def _affected(fault: Fault, kept: list[Finding]) -> list[Held]:
     return [Held(one, fault.reason) for one in guilty]
 
 
-def reloads(fact: Fact, changes: Iterable[Change] = ()) -> bool:
-    """Whether a reload is read at all: it is not where the file has a key that the running daemon's flags set."""
-    keys = {*(fact.document or {}), *(key(one) for one in changes)}
-    return keys.isdisjoint(fact.evidence["awaits"])
+def no_reload(state: HostState, changes: Iterable[Change] = ()) -> str:
+    """Why the daemon would not take up a reload of the file with the changes; "" where it would.
+
+    moby: daemon/config/config.go, Reload reads the file alone, without the flags and their defaults, and refuses
+    what a start takes: `userland-proxy` without the path that a flag has by default (seen with 26.1 and 28.5).
+    """
+    _, fact = daemon(state)
+    made = [one for one in changes if key(one)]
+    document = fact.document or {}
+    if not {*document, *(key(one) for one in made)}.isdisjoint(fact.evidence["awaits"]):
+        return "the running daemon was started with another command line, and reads no file beside it by a reload"
+    for one in made:
+        if not one.flag:
+            document = put(document, one.path, one.after_value)
+    generation = engine(state.about.get("engine", "")).generation
+    if generation >= 26 and document.get("userland-proxy") is True and not document.get("userland-proxy-path"):
+        return "this engine refuses to reload a file with userland-proxy: true and no userland-proxy-path"
+    return ""
 
 
 def validate(state: HostState, changes: Iterable[Change]) -> tuple[tuple[str, ...], str]:

@@ -29,8 +29,7 @@ def adjusted(found: Finding, state: HostState) -> Finding:
     if found.kind != "daemon":
         return found
     fact = candidate.daemon(state)[1]
-    if not candidate.reloads(fact, found.changes):
-        told = "the running daemon was started with another command line, and reads no file beside it by a reload"
+    if told := candidate.no_reload(state, found.changes):
         again = (
             msgspec.structs.replace(one, disruption=Disruption.RESTART, evidence=(*one.evidence, told))
             if one.disruption is Disruption.RELOAD

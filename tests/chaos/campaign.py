@@ -35,6 +35,7 @@ class Verdict:
     resumed: str = ""  # done, or why not; "" where it was not tried
     problems: list[str] = field(default_factory=list)
     journals: dict[str, str] = field(default_factory=dict)
+    daemon: str = ""  # what the daemon of a host said that did not survive
 
     @property
     def survived(self) -> bool:
@@ -99,6 +100,9 @@ class Campaign:
         self._settle(verdicts)
         for name, seen in one.pictures().items():
             self._judge(verdicts[name], seen, exempt.get(name, False))
+            if not verdicts[name].survived:
+                words = ["journalctl", "--unit=docker", "--output=short-precise", "--no-pager", "--lines=300"]
+                verdicts[name].daemon = one.hosts[name].run(words, check=False).stdout
         self._roll_back(verdicts)
         found = [verdict for verdict in verdicts.values() if verdict.hit]
         for verdict in found:
