@@ -228,19 +228,26 @@ class LiveUpdate(Model, frozen=True, tag="update"):
     values: dict[str, Any]
 
 
+class Check(Model, frozen=True):
+    """Edited files of an owner, and the argument list of its own program that tries them: it has to succeed."""
+
+    name: str
+    words: tuple[str, ...]
+    files: tuple[str, ...]
+
+
 class Recreate(Model, frozen=True, tag="recreate"):
     """Containers created anew by their owner, one service, unit or swarm service at a time.
 
-    `check` is run first, and must succeed; `up` are run in their order. `files` are the edited files that it
-    rests on: when a new container is not healthy or ends within `grace` seconds, they are put back and `undo` is
-    run. An empty `check` is none. With `grace` 0 the containers did not run before, and are not started.
+    `up` are run in their order. `files` are the edited files that it rests on: when a new container is not healthy
+    or ends within `grace` seconds, they are put back and `undo` is run. With `grace` 0 the containers did not run
+    before, and are not started.
     """
 
     owner: str
     name: str
     containers: tuple[str, ...]
     up: tuple[tuple[str, ...], ...]
-    check: tuple[str, ...] = ()
     undo: tuple[tuple[str, ...], ...] = ()
     files: tuple[str, ...] = ()
     grace: int = 30

@@ -688,9 +688,12 @@ def what_to_do(
     )
     updates = differing(engine, request["updates"])
     activate = left["activate"] or must_activate(request, files)
+    edited = [one["path"] for one in files if one["state"] == "before"]
+    checks = left["checks"] or [one for one in request["checks"] if not set(edited).isdisjoint(one["files"])]
     known = [one["label"] for one in recreates]
     recreates = [*recreates, *(one for one in left["recreates"] if one["label"] not in known)]
-    told = ["load the audit rules"] if rules else []
+    told = ["check the files of %s" % one["label"] for one in checks]
+    told += ["load the audit rules"] if rules else []
     told += ["set %s of %s" % (one["label"], ", ".join(one["names"])) for one in updates]
     activation = request["activation"]
     if activate and activation["action"] == "reload":
@@ -701,7 +704,8 @@ def what_to_do(
         told.append("restart the daemon")
         told += ["start " + ", ".join(activation["start"])] if activation["start"] else []
     told += ["create anew by %s: %s" % (one["label"], ", ".join(one["containers"])) for one in recreates]
-    return {"rules": rules, "updates": updates, "activate": activate, "recreates": recreates, "told": told}
+    what = {"checks": checks, "rules": rules, "updates": updates, "activate": activate, "recreates": recreates}
+    return dict(what, told=told)
 
 
 """What worked before, and whether it still does."""
@@ -975,6 +979,7 @@ import time
 
 STEADY = 3.0  # seconds for which a container without a health check has to run on
 CREATING = 600.0  # seconds that an owner may take
+READING = 60.0  # seconds that it may take to read its files
 
 
 def to_recreate(store: Store, request: Document, files: list[Document]) -> list[Document]:
@@ -984,12 +989,14 @@ def to_recreate(store: Store, request: Document, files: list[Document]) -> list[
     return [one for one in request["recreates"] if before.intersection(one["files"]) or not (one["files"] or done)]
 
 
+def refusal(check: Document) -> str:
+    """What an owner's own program says against its files; "" where it takes them."""
+    code, _, told = call(check["words"], READING)
+    return "%s: its files are refused: %s" % (check["label"], told or code) if code else ""
+
+
 def recreate(run: Run, engine: Engine, one: Document) -> None:
     """Have an owner create its containers anew, and watch them; raises GuardError where they do not run steadily."""
-    if one["check"]:
-        code, _, told = call(one["check"], CREATING)
-        if code:
-            raise GuardError("%s: %s" % (one["label"], told))
     run.note("recreate", "will", label=one["label"])
     for words in one["up"]:
         code, _, told = call(words, CREATING)
@@ -1617,9 +1624,10 @@ def _left(run: Run | None) -> Document:
     """What a run was to do and did not get to the end of: it does not show in the files any more."""
     todo = read_json(run.file("todo.json")) if run else None
     if run is None or todo is None:
-        return {"rules": False, "activate": False, "recreates": []}
+        return {"checks": [], "rules": False, "activate": False, "recreates": []}
     done = [line.get("label") for line in run.journal() if line["step"] == "recreate" and line["state"] == "did"]
     return {
+        "checks": [] if run.did("check") else todo["checks"],
         "rules": todo["rules"] and not run.did("rules"),
         "activate": todo["activate"] and not run.did("activate"),
         "recreates": [one for one in todo["recreates"] if one["label"] not in done],
@@ -1653,6 +1661,8 @@ def _open(store: Store, request: Document, own: str) -> Document:
     engine = Engine(request)
     if todo["activate"]:
         _can_start(engine, request["activation"])
+    if resumed is None:  # what fails already says nothing of the edit
+        todo["checks"] = [one for one in todo["checks"] if not refusal(one)]
     made = request["run"] or time.strftime("%Y%m%dT%H%M%SZ-", time.gmtime()) + request["plan"][:8]
     run = resumed or store.run(made)
     write_file(os.path.join(store.home, "guard.py"), own.encode(), 0o700)
@@ -1833,6 +1843,7 @@ def activate(store: Store, name: str) -> Document:
             for one in run.before["files"]:  # others wrote them: they are to outlast a cut of the power as well
                 sync(one["path"])
                 sync(os.path.dirname(one["path"]))
+            _check(run, todo["checks"])
             if todo["rules"]:
                 run.note("rules", "will")
                 call(["augenrules", "--load"], 60)  # where the kernel refuses them, they count at the next boot
@@ -1851,6 +1862,16 @@ def activate(store: Store, name: str) -> Document:
             raise GuardError("%s. The run was taken back." % reason.rstrip(".")) from error
         extend(store, request)
         return {"run": name, "changed": todo["told"]}
+
+
+def _check(run: Run, checks: list[Document]) -> None:
+    """Have owners' programs read their edited files before anything takes effect."""
+    if checks:
+        run.note("check", "will", labels=[one["label"] for one in checks])
+        for one in checks:
+            if told := refusal(one):
+                raise GuardError(told)
+        run.note("check", "did")
 
 
 def _limit(run: Run, engine: Engine, updates: list[Document]) -> None:

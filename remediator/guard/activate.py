@@ -11,7 +11,7 @@ from .engine import Engine, call, start
 from .files import Document, GuardError, attributes, put_file, read_bytes, read_json, sha256, sync, write_file
 from .look import look_at_file
 from .proof import await_effect, prove
-from .recreate import recreate
+from .recreate import recreate, refusal
 from .store import Run, Store
 from .swarm import drain, undrain
 from .switch import disarm, extend
@@ -64,6 +64,7 @@ def activate(store: Store, name: str) -> Document:
             for one in run.before["files"]:  # others wrote them: they are to outlast a cut of the power as well
                 sync(one["path"])
                 sync(os.path.dirname(one["path"]))
+            _check(run, todo["checks"])
             if todo["rules"]:
                 run.note("rules", "will")
                 call(["augenrules", "--load"], 60)  # where the kernel refuses them, they count at the next boot
@@ -82,6 +83,16 @@ def activate(store: Store, name: str) -> Document:
             raise GuardError("%s. The run was taken back." % reason.rstrip(".")) from error
         extend(store, request)
         return {"run": name, "changed": todo["told"]}
+
+
+def _check(run: Run, checks: list[Document]) -> None:
+    """Have owners' programs read their edited files before anything takes effect."""
+    if checks:
+        run.note("check", "will", labels=[one["label"] for one in checks])
+        for one in checks:
+            if told := refusal(one):
+                raise GuardError(told)
+        run.note("check", "did")
 
 
 def _limit(run: Run, engine: Engine, updates: list[Document]) -> None:

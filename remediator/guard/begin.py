@@ -24,7 +24,7 @@ from .files import (
 )
 from .look import look_at_file, what_to_do
 from .proof import point, portrait
-from .recreate import to_recreate
+from .recreate import refusal, to_recreate
 from .rescue import RESCUE_UNIT, in_rescue
 from .store import Run, Store, seconds_left
 from .swarm import no_quorum
@@ -68,9 +68,10 @@ def _left(run: Run | None) -> Document:
     """What a run was to do and did not get to the end of: it does not show in the files any more."""
     todo = read_json(run.file("todo.json")) if run else None
     if run is None or todo is None:
-        return {"rules": False, "activate": False, "recreates": []}
+        return {"checks": [], "rules": False, "activate": False, "recreates": []}
     done = [line.get("label") for line in run.journal() if line["step"] == "recreate" and line["state"] == "did"]
     return {
+        "checks": [] if run.did("check") else todo["checks"],
         "rules": todo["rules"] and not run.did("rules"),
         "activate": todo["activate"] and not run.did("activate"),
         "recreates": [one for one in todo["recreates"] if one["label"] not in done],
@@ -104,6 +105,8 @@ def _open(store: Store, request: Document, own: str) -> Document:
     engine = Engine(request)
     if todo["activate"]:
         _can_start(engine, request["activation"])
+    if resumed is None:  # what fails already says nothing of the edit
+        todo["checks"] = [one for one in todo["checks"] if not refusal(one)]
     made = request["run"] or time.strftime("%Y%m%dT%H%M%SZ-", time.gmtime()) + request["plan"][:8]
     run = resumed or store.run(made)
     write_file(os.path.join(store.home, "guard.py"), own.encode(), 0o700)

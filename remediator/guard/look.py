@@ -94,9 +94,12 @@ def what_to_do(
     )
     updates = differing(engine, request["updates"])
     activate = left["activate"] or must_activate(request, files)
+    edited = [one["path"] for one in files if one["state"] == "before"]
+    checks = left["checks"] or [one for one in request["checks"] if not set(edited).isdisjoint(one["files"])]
     known = [one["label"] for one in recreates]
     recreates = [*recreates, *(one for one in left["recreates"] if one["label"] not in known)]
-    told = ["load the audit rules"] if rules else []
+    told = ["check the files of %s" % one["label"] for one in checks]
+    told += ["load the audit rules"] if rules else []
     told += ["set %s of %s" % (one["label"], ", ".join(one["names"])) for one in updates]
     activation = request["activation"]
     if activate and activation["action"] == "reload":
@@ -107,4 +110,5 @@ def what_to_do(
         told.append("restart the daemon")
         told += ["start " + ", ".join(activation["start"])] if activation["start"] else []
     told += ["create anew by %s: %s" % (one["label"], ", ".join(one["containers"])) for one in recreates]
-    return {"rules": rules, "updates": updates, "activate": activate, "recreates": recreates, "told": told}
+    what = {"checks": checks, "rules": rules, "updates": updates, "activate": activate, "recreates": recreates}
+    return dict(what, told=told)

@@ -10,6 +10,7 @@ from .store import Run, Store
 
 STEADY = 3.0  # seconds for which a container without a health check has to run on
 CREATING = 600.0  # seconds that an owner may take
+READING = 60.0  # seconds that it may take to read its files
 
 
 def to_recreate(store: Store, request: Document, files: list[Document]) -> list[Document]:
@@ -19,12 +20,14 @@ def to_recreate(store: Store, request: Document, files: list[Document]) -> list[
     return [one for one in request["recreates"] if before.intersection(one["files"]) or not (one["files"] or done)]
 
 
+def refusal(check: Document) -> str:
+    """What an owner's own program says against its files; "" where it takes them."""
+    code, _, told = call(check["words"], READING)
+    return "%s: its files are refused: %s" % (check["label"], told or code) if code else ""
+
+
 def recreate(run: Run, engine: Engine, one: Document) -> None:
     """Have an owner create its containers anew, and watch them; raises GuardError where they do not run steadily."""
-    if one["check"]:
-        code, _, told = call(one["check"], CREATING)
-        if code:
-            raise GuardError("%s: %s" % (one["label"], told))
     run.note("recreate", "will", label=one["label"])
     for words in one["up"]:
         code, _, told = call(words, CREATING)

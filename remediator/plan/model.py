@@ -9,6 +9,7 @@ from ..model import (
     FORMAT_VERSION,
     Attributes,
     Change,
+    Check,
     Disruption,
     FileEdit,
     Finding,
@@ -72,7 +73,8 @@ class Activation(Model, frozen=True):
 class Steps(Model, frozen=True):
     """Everything that apply does on one host, in the order of the playbook.
 
-    `unchanged` are files that are not edited and have to be as they were seen: path and SHA-256.
+    `unchanged` are files that are not edited and have to be as they were seen: path and SHA-256. `checks` try edited
+    files before anything takes effect.
     """
 
     files: tuple[FileEdit, ...] = ()
@@ -82,6 +84,7 @@ class Steps(Model, frozen=True):
     activation: Activation = Activation()
     unchanged: dict[str, str] = {}
     recreates: tuple[Recreate, ...] = ()
+    checks: tuple[Check, ...] = ()
 
     def __bool__(self) -> bool:
         some = self.files or self.attributes or self.load_audit_rules or self.updates or self.recreates

@@ -14,7 +14,7 @@ from ..edited import EditedText, Piece, file_edit
 from ..errors import InputError
 from ..kinds import owner, swarm, unit
 from ..kinds.container import LIVE_PATHS
-from ..model import Change, Fact, FileEdit, Finding, HostState, Recreate
+from ..model import Change, Check, Fact, FileEdit, Finding, HostState, Recreate
 from .activation import docker
 
 _MASKED: Final = "\u2022"  # what a variable of which only the name is known is filled in with
@@ -34,6 +34,7 @@ class Routed:
 
     files: list[FileEdit] = field(default_factory=list)
     recreates: list[Recreate] = field(default_factory=list)
+    checks: list[Check] = field(default_factory=list)
     refused: list[tuple[str, str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -166,8 +167,11 @@ def _compose(state: HostState, facts: Mapping[str, Fact], some: dict[str, list[C
         return
     changed = [one for one in edits if one is not None]
     routed.files += changed
+    paths = tuple(one.path for one in changed)
+    if paths and source["command"]:
+        routed.checks.append(Check(f"compose {source['project']}", (*_words(state, source), "config", "-q"), paths))
     for service in sorted(anew):
-        routed.recreates.append(_up(state, facts, source, service, [one.path for one in changed]))
+        routed.recreates.append(_up(state, facts, source, service, paths))
 
 
 def _told(reason: str) -> str:
@@ -198,6 +202,14 @@ def _put(edited: EditedText, pieces: Sequence[Piece]) -> None:
         edited.replace(*spot)
 
 
+def _words(state: HostState, source: Mapping[str, Any]) -> list[str]:
+    """The words with which a command of compose is about a project as its labels claim it."""
+    command = (*docker(state), *source["command"][1:]) if source["command"][0] == "docker" else source["command"]
+    words = [*command, "-p", source["project"], "--project-directory", source["directory"]]
+    words += [word for path in source["environment"] for word in ("--env-file", path)]
+    return words + [word for path in source["files"] for word in ("-f", path)]
+
+
 def _up(
     state: HostState, facts: Mapping[str, Fact], source: Mapping[str, Any], service: str, files: Sequence[str]
 ) -> Recreate:
@@ -209,19 +221,14 @@ def _up(
         and not fact.evidence["source"]["oneoff"]
         and (fact.evidence["source"]["project"], fact.evidence["source"]["service"]) == (source["project"], service)
     ]
-    command = (*docker(state), *source["command"][1:]) if source["command"][0] == "docker" else source["command"]
-    base = [*command, "-p", source["project"], "--project-directory", source["directory"]]
-    base += [word for path in source["environment"] for word in ("--env-file", path)]
-    base += [word for path in source["files"] for word in ("-f", path)]
     scale = ["--scale", f"{service}={len(names)}"] if len(names) > 1 else []
     running = any(facts[name].evidence["state"]["Running"] for name in names)
     # what has ended, as jobs do, is created anew and not started
-    up = (*base, "up", "-d" if running else "--no-start", "--no-deps", *scale, service)
+    up = (*_words(state, source), "up", "-d" if running else "--no-start", "--no-deps", *scale, service)
     return Recreate(
         owner="compose",
         name=f"{source['project']}/{service}",
         containers=tuple(names),
-        check=(*base, "config", "-q"),
         up=(up,),
         undo=(up,),
         files=tuple(files),

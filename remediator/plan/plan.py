@@ -150,6 +150,7 @@ def _render(
         activation=act,
         unchanged=unchanged,
         recreates=tuple(routed.recreates),
+        checks=tuple(routed.checks),
     )
     return steps, failed, tuple(routed.notes)
 

@@ -134,12 +134,19 @@ def variables(plan: HostPlan, name: str, digest: str = "", run: Run | None = Non
             }
             for one in steps.updates
         ],
+        "checks": [
+            {
+                "label": one.name,
+                "words": list(one.words),
+                "files": [root + path for path in one.files],
+            }
+            for one in (steps.checks if not root else ())
+        ],
         "recreates": [
             {
                 "label": f"{one.owner} {one.name}",
                 "owner": one.owner,
                 "containers": list(one.containers),
-                "check": list(one.check),
                 "up": [list(words) for words in one.up],
                 "undo": [list(words) for words in one.undo],
                 "files": [root + path for path in one.files],

@@ -15,7 +15,7 @@ import pytest
 from remediator.apply import verify
 from remediator.baseline import Baseline, BaselineFile, build, load_controls
 from remediator.edited import join
-from remediator.model import Disruption, HostState, Recreate, Safety
+from remediator.model import Check, Disruption, HostState, Recreate, Safety
 from remediator.plan.model import HostPlan, Policy
 from remediator.plan.plan import plan_host
 from tests.lab.host import Host
@@ -137,9 +137,8 @@ def make(host: Host, plan: HostPlan) -> dict[str, str]:
         before[edit.path] = host.read(edit.path) if host.exists(edit.path) else ""
         new = join(list(edit.pieces), before[edit.path]) if edit.masked else edit.content
         host.write(edit.path, new)
-    for one in plan.steps.recreates:
-        for words in ((one.check,) if one.check else ()) + one.up:
-            host.run(words)
+    for words in [*(one.words for one in plan.steps.checks), *(up for one in plan.steps.recreates for up in one.up)]:
+        host.run(words)
     return before
 
 
@@ -226,10 +225,10 @@ def test_the_compose_file_is_changed_in_the_lines_concerned(story: Story) -> Non
 
 
 def test_services_are_created_anew_one_by_one(story: Story) -> None:
-    """Each step checks the project first, keeps the number of containers, and knows its file."""
+    """The project is checked first; each step keeps the number of containers, and knows its file."""
     base = ("docker", "compose", "-p", "shop", "--project-directory", "/srv/shop", "-f", COMPOSE)
     worker = recreate(story.plan, "shop/worker")
-    assert worker.check == (*base, "config", "-q")
+    assert Check("compose shop", (*base, "config", "-q"), (COMPOSE,)) in story.plan.steps.checks
     assert worker.up == ((*base, "up", "-d", "--no-deps", "--scale", "worker=2", "worker"),)
     assert (worker.containers, worker.files) == (("shop-worker-1", "shop-worker-2"), (COMPOSE,))
     assert recreate(story.plan, "shop/web").up == ((*base, "up", "-d", "--no-deps", "web"),)

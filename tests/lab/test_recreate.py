@@ -18,6 +18,7 @@ from tests.lab.lab import Lab
 pytestmark = pytest.mark.lab
 
 FILE: Final = "/srv/shop/compose.yaml"
+GUARD: Final = "/var/lib/remediator/guard"
 # `fragile` writes to its root file system all the time, and ends when it cannot.
 SHOP: Final = """# The shop.
 services:
@@ -118,6 +119,23 @@ def test_a_container_that_does_not_run_on_is_taken_back(shop: Shop) -> None:
     assert shop.config("web")[1]["Running"] is True
     assert not shop.host.exists("/var/lib/remediator/guard/current.json")
     assert not shop.host.exists("/etc/systemd/system/remediator-guard-boot.service")
+
+
+def test_a_file_that_gets_limits_alone_is_checked(shop: Shop) -> None:
+    """Compose reads it before anything takes effect, and the container runs on with the same process."""
+    shop.plan("pids", "container-pids")
+    pid = shop.config("web")[1]["Pid"]
+    shop.run("apply", "pids.json", "--yes", code=2)
+    receipt = shop.receipt()
+    (host,) = receipt["hosts"]
+    assert "Make it take effect: check the files of compose shop" in host["changed"]
+    steps = [json.loads(line) for line in shop.host.read(f"{GUARD}/{receipt['run']}/journal.jsonl").splitlines()]
+    done = [one["step"] for one in steps if one["state"] == "did"]
+    assert done.index("check") < done.index("limits")
+    assert shop.host.read(FILE).count("pids_limit: 128") == 2
+    assert (shop.config("web")[0]["PidsLimit"], shop.config("web")[1]["Pid"]) == (128, pid)
+    shop.run("rollback", receipt["run"], code=2)
+    assert shop.host.read(FILE) == SHOP
 
 
 @pytest.fixture

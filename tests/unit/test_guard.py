@@ -74,7 +74,7 @@ class Tree:
             "plan": "p" * 64, "run": "run", "control": "c", "limit": 60, "proof": 5, "root": str(self.root),
             "state": str(self.state), "files": self.files, "unchanged": {}, "load_audit_rules": False, "updates": [],
             "attributes": [{"path": str(self.secret), "mode": "0600", "owner": "", "socket": False}],
-            "activation": activation, "recreates": [], **more,
+            "activation": activation, "recreates": [], "checks": [], **more,
         }  # fmt: skip
 
     def look(self) -> dict[str, Any]:
@@ -204,6 +204,23 @@ def test_the_guard_runs_with_an_old_python(tree: Tree, version: str) -> None:
     done = subprocess.run([python, own, "undo", "run", "because"], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["reason"] == "because"
     assert tree.was == tree.look()
+
+
+def test_a_program_that_refuses_edited_files_takes_the_run_back(tree: Tree) -> None:
+    """It is asked before anything takes effect; one that refused the old ones already is not asked again."""
+    old = ["grep", "-q", "true", str(tree.config)]
+    request = {"checks": [{"label": "shop", "words": old, "files": [str(tree.config)]}]}
+    answer = tree.begin(**request)
+    assert answer["told"] == ["check the files of shop"]
+    tree.write(answer)
+    assert tree.run("activate", "run") == 1
+    assert "shop: its files are refused" in tree.told
+    assert tree.look() == tree.was
+
+    request["checks"][0]["words"] = ["grep", "-q", "false", str(tree.config)]
+    tree.write(tree.begin(**request))
+    assert (tree.run("activate", "run"), tree.run("confirm", "run")) == (0, 0)
+    assert tree.config.read_text() == '{"icc": false}'
 
 
 # --- there and back ---------------------------------------------------------------------------------

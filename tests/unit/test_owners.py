@@ -99,6 +99,7 @@ def test_a_live_change_is_written_into_the_file_without_creating_anew() -> None:
     assert [one.values for one in plan.steps.updates] == [{"PidsLimit": 128}]
     assert plan.steps.files[0].content.count("pids_limit: 128") == 2
     assert (plan.steps.recreates, plan.held) == ((), ())
+    assert [(one.name, one.words[-2:]) for one in plan.steps.checks] == [("compose shop", ("config", "-q"))]
 
 
 def test_what_needs_a_new_container_is_held_below_recreate() -> None:
@@ -280,18 +281,19 @@ def test_a_unit_that_runs_two_containers_is_changed_for_one_at_a_time() -> None:
 
 def test_recreates_are_data_of_the_playbook() -> None:
     """Argument lists, names of containers and files, as they are run on the host."""
-    (first, _) = playbook.variables(planned(shop()), "localhost")["recreates"]
+    variables = playbook.variables(planned(shop()), "localhost")
+    (first, _) = variables["recreates"]
     words = ["docker", "compose", "-p", "shop", "--project-directory", "/srv/shop", "-f", COMPOSE]
     assert first == {
         "label": "compose shop/db",
         "owner": "compose",
         "containers": ["shop-db-1"],
-        "check": [*words, "config", "-q"],
         "up": [[*words, "up", "-d", "--no-deps", "db"]],
         "undo": [[*words, "up", "-d", "--no-deps", "db"]],
         "files": [COMPOSE],
         "grace": 30,
     }
+    assert variables["checks"] == [{"label": "compose shop", "words": [*words, "config", "-q"], "files": [COMPOSE]}]
 
 
 def orphan(name: str = "old", **config: Any) -> HostState:
