@@ -1593,7 +1593,8 @@ RESERVE = 65536  # bytes for the journal and the result of the way back
 def begin(given: Document) -> Document:
     """Look whether the host is what the plan was made for and, unless in check mode, open the run.
 
-    given: {request, check, guard: this file's own text}. Returns {run, files, told, needed}.
+    given: {request, check, guard: this file's own text}. Returns {run, files, told, needed, confirmed}: the last names
+    the run itself where it was made and confirmed before, and nobody was there to hear of it.
     """
     request = given["request"]
     store = Store(os.path.join(request["state"], "guard"))
@@ -1617,7 +1618,9 @@ def _look(store: Store, request: Document, resumed: Run | None = None) -> tuple[
     todo = what_to_do(request, files, Engine(request), recreates, _left(resumed))
     bare = [one for one in request["attributes"] if not same_attributes(attributes(one["path"]), one)]
     needed = bool(todo["told"] or bare or any(one["state"] == "before" for one in files))
-    return {"run": "", "files": files, "told": todo["told"], "needed": needed}, todo
+    ended = store.run(request["run"]).result if request["run"] else None
+    confirmed = request["run"] if ended and ended["outcome"] == "confirmed" else ""
+    return {"run": "", "files": files, "told": todo["told"], "needed": needed, "confirmed": confirmed}, todo
 
 
 def _left(run: Run | None) -> Document:

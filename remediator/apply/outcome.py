@@ -45,7 +45,7 @@ def guarded(result: RunResult, host: str) -> dict[str, Any]:
 def outcome(host: HostPlan, name: str, result: RunResult, state: HostState | None, baseline: Baseline) -> HostReceipt:
     """What became of one host, as a fresh look says; without one nothing counts as fixed."""
     failed_tasks, said = failures(result, name), guarded(result, name)
-    common: dict[str, Any] = {"changed": told(result, name), "run": str(said.get("run", ""))}
+    common: dict[str, Any] = {"changed": told(result, name), "run": str(said.get("run") or said.get("confirmed", ""))}
     if said.get("outcome") == "undone":
         common["undone"] = str(said["reason"])
         common["left"] = tuple(said.get("left", ()))

@@ -54,6 +54,7 @@ class Campaign:
     def prepare(self) -> None:
         """Make the plan, and apply it undisturbed: its moments, and how the hosts are before and after."""
         one = self.fleet
+        one.limit = fleets.LONGEST
         one.each(fleets.populate)
         self.before = one.pictures()
         one.plan()

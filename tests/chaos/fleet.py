@@ -21,7 +21,7 @@ from tests.lab.host import Host
 from tests.lab.lab import Lab
 
 T = TypeVar("T")
-SHORTEST = 15  # seconds to confirm within
+SHORTEST, LONGEST = 20, 300  # seconds to confirm within
 SERVE = "echo hello >/index.html; exec httpd -f -p 8080 -h /"
 LIMITED = ("--memory", "256m", "--memory-swap", "512m", "--pids-limit", "64", "--cpu-shares", "512")
 # everything that a plan can have: edits, one of them of a file whose secret stays there, modes, rules, limits,
@@ -100,7 +100,7 @@ class Fleet:
         self.lab, self.hosts, self.work = lab, {one.name: one for one in hosts}, work
         self.inventory = lab.inventory()
         self.round = 0
-        self.limit = 300
+        self.limit = LONGEST
         self.began = time.monotonic()
         self.timers: list[threading.Timer] = []
         self.broken: list[str] = []

@@ -206,6 +206,16 @@ def test_the_guard_runs_with_an_old_python(tree: Tree, version: str) -> None:
     assert tree.was == tree.look()
 
 
+def test_a_run_that_was_confirmed_unheard_is_named(tree: Tree) -> None:
+    """The control machine may have died before it heard: it hears by which run the host is as planned."""
+    assert tree.begin()["confirmed"] == ""
+    tree.run("undo", "run")
+    tree.apply()
+    again = tree.begin()
+    assert (again["needed"], again["run"], again["confirmed"]) == (False, "", "run")
+    assert tree.begin(run="")["confirmed"] == ""
+
+
 def test_a_program_that_refuses_edited_files_takes_the_run_back(tree: Tree) -> None:
     """It is asked before anything takes effect; one that refused the old ones already is not asked again."""
     old = ["grep", "-q", "true", str(tree.config)]

@@ -11,7 +11,10 @@ import pytest
 
 from remediator.collect import layers, processes, sockets, usage
 
-NOW = layers.Deadline(60)
+
+def soon() -> layers.Deadline:
+    """A deadline that a test does not reach."""
+    return layers.Deadline(60)
 
 
 @pytest.fixture
@@ -34,7 +37,7 @@ def write(root: Path, *names: str) -> None:
 
 def written(overlay: tuple[Path, Path], *given: str, home: str = "") -> list[str] | str:
     """What is said to be written."""
-    return layers.written(str(overlay[0]), [str(overlay[1])], list(given), home, NOW)
+    return layers.written(str(overlay[0]), [str(overlay[1])], list(given), home, soon())
 
 
 def test_a_container_that_wrote_nothing(overlay: tuple[Path, Path]) -> None:
@@ -91,7 +94,7 @@ def test_links_in_a_layer_are_not_followed(overlay: tuple[Path, Path]) -> None:
     """A hostile layer leads nowhere."""
     (overlay[0] / "root").symlink_to("/")
     assert written(overlay) == ["/root"]
-    assert layers.setuid(str(overlay[0]), NOW) == []
+    assert layers.setuid(str(overlay[0]), soon()) == []
 
 
 @pytest.mark.parametrize(("mode", "found"), [(0o4755, True), (0o2755, True), (0o755, False), (0o4644, False)])
@@ -99,7 +102,7 @@ def test_setuid_programs_are_found(overlay: tuple[Path, Path], mode: int, found:
     """Programs with the setuid or setgid bit, and not files that cannot be run."""
     write(overlay[1], "bin/helper")
     (overlay[1] / "bin/helper").chmod(mode)
-    assert layers.setuid(str(overlay[1]), NOW) == (["/bin/helper"] if found else [])
+    assert layers.setuid(str(overlay[1]), soon()) == (["/bin/helper"] if found else [])
 
 
 @pytest.mark.parametrize("version", [1, 2])
