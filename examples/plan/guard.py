@@ -394,8 +394,10 @@ import signal
 import subprocess
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 
+AT_ONCE = 4  # commands to the engine
 PID_FILE = "/run/docker.pid"
 
 
@@ -567,6 +569,15 @@ class Engine:
         lines = [one for one in call(words, 10)[1].splitlines() if "failed" in one or "unable" in one or "err" in one]
         own = [one for one in lines if not one.startswith(("docker.service", "Failed to start docker"))]
         return (own or lines or [""])[-1][-500:]
+
+
+def stop(engine: Engine, names: list[str]) -> list[str]:
+    """Stop containers, some at a time; what could not be stopped comes back."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        done = pool.map(lambda name: engine.docker("stop", name, timeout=120), names)
+        return [
+            "container %s cannot be stopped: %s" % (name, told) for name, (code, _, told) in zip(names, done) if code
+        ]
 
 
 def start(run: Run, engine: Engine, names: list[str]) -> list[str]:
@@ -1381,6 +1392,23 @@ def undo_attributes(request: Document, before: Document, told: Report) -> None:
             told["errors"].append("%s: mode and owner cannot be restored: %s" % (path, error))
 
 
+def _make_way(run: Run, engine: Engine, activation: Document, before: Document) -> None:
+    """Stop what a daemon under live-restore would leave running for one that cannot do with it.
+
+    One without live-restore kills at its start what runs, and may then lose track of it (seen with 28.5: started and
+    killed over and over); the bridge takes no other options while anything runs. It is started again by `undo`.
+    """
+    info = engine.info()
+    if info is None or not info.get("LiveRestoreEnabled"):
+        return
+    if before["live_restore"] and not any(one["key"] == "icc" for one in activation["expect"]):
+        return
+    names = list(engine.containers())
+    run.remember("stop back", "will", names=names)
+    stop(engine, names)
+    run.remember("stop back", "did")
+
+
 def undo_daemon(run: Run, request: Document, engine: Engine, before: Document, told: Report, stuck: str) -> bool:
     """Make the daemon run with what it ran with before, if it has taken up anything else, or does not run.
 
@@ -1403,6 +1431,7 @@ def undo_daemon(run: Run, request: Document, engine: Engine, before: Document, t
     done = [one for one in run.journal() if one["step"] == "restart back" and one["state"] == "did"]
     if done and done[-1]["started"] == engine.started() and engine.info() is not None and not told["changed"]:
         return True  # by an earlier way back
+    _make_way(run, engine, activation, before)
     error = ""
     for _ in (1, 2):
         run.remember("restart back", "will")
@@ -1515,6 +1544,8 @@ def _take_back(run: Run, request: Document, before: Document, told: Report, prov
     part("limits", lambda: undo_limits(run, engine, before, told))
     gone = [name for name, one in before["containers"].items() if one["temporary"]]
     lasting = [one for one, was in before["containers"].items() if one not in gone and not was["task"]]
+    stopped = [name for line in run.journal() if line["step"] == "stop back" for name in line.get("names", [])]
+    lasting += [one for one in dict.fromkeys(stopped) if one not in before["containers"]]
     told["errors"] += part("containers", lambda: start(run, engine, lasting)) or []
     there = part("containers", lambda: engine.containers(gone)) if gone else {}
     told["left"] += ["container %s: ran with --rm, and ended" % one for one in gone if one not in (there or {})]
@@ -1799,8 +1830,6 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 
-AT_ONCE = 4  # updates of containers
-
 
 def open_run(store: Store, name: str) -> Run:
     """The run of that name, which has to be open; raises GuardError that says how it ended."""
@@ -1901,9 +1930,8 @@ def _take_up(run: Run, request: Document, engine: Engine) -> None:
     if activation["action"] == "restart":
         if activation["stop"]:
             run.note("stop", "will", names=activation["stop"])
-            code, _, told = engine.docker("stop", *activation["stop"], timeout=60 + 15 * len(activation["stop"]))
-            if code:
-                raise GuardError("docker stop: " + told)
+            if failed := stop(engine, activation["stop"]):
+                raise GuardError("; ".join(failed))
             run.note("stop", "did")
         if activation["manager"]:
             drain(run, engine)

@@ -6,7 +6,7 @@ import json
 import os
 import stat
 
-from .engine import Engine, HangsError
+from .engine import Engine, HangsError, stop
 from .files import Document, GuardError, Report, attributes, put_file, read_bytes, same_attributes, sha256, sweep
 from .proof import await_effect
 from .rescue import rescue
@@ -116,6 +116,23 @@ def undo_attributes(request: Document, before: Document, told: Report) -> None:
             told["errors"].append("%s: mode and owner cannot be restored: %s" % (path, error))
 
 
+def _make_way(run: Run, engine: Engine, activation: Document, before: Document) -> None:
+    """Stop what a daemon under live-restore would leave running for one that cannot do with it.
+
+    One without live-restore kills at its start what runs, and may then lose track of it (seen with 28.5: started and
+    killed over and over); the bridge takes no other options while anything runs. It is started again by `undo`.
+    """
+    info = engine.info()
+    if info is None or not info.get("LiveRestoreEnabled"):
+        return
+    if before["live_restore"] and not any(one["key"] == "icc" for one in activation["expect"]):
+        return
+    names = list(engine.containers())
+    run.remember("stop back", "will", names=names)
+    stop(engine, names)
+    run.remember("stop back", "did")
+
+
 def undo_daemon(run: Run, request: Document, engine: Engine, before: Document, told: Report, stuck: str) -> bool:
     """Make the daemon run with what it ran with before, if it has taken up anything else, or does not run.
 
@@ -138,6 +155,7 @@ def undo_daemon(run: Run, request: Document, engine: Engine, before: Document, t
     done = [one for one in run.journal() if one["step"] == "restart back" and one["state"] == "did"]
     if done and done[-1]["started"] == engine.started() and engine.info() is not None and not told["changed"]:
         return True  # by an earlier way back
+    _make_way(run, engine, activation, before)
     error = ""
     for _ in (1, 2):
         run.remember("restart back", "will")

@@ -8,10 +8,12 @@ import signal
 import subprocess
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from .files import Document, GuardError
 from .store import Run
 
+AT_ONCE = 4  # commands to the engine
 PID_FILE = "/run/docker.pid"
 
 
@@ -183,6 +185,15 @@ class Engine:
         lines = [one for one in call(words, 10)[1].splitlines() if "failed" in one or "unable" in one or "err" in one]
         own = [one for one in lines if not one.startswith(("docker.service", "Failed to start docker"))]
         return (own or lines or [""])[-1][-500:]
+
+
+def stop(engine: Engine, names: list[str]) -> list[str]:
+    """Stop containers, some at a time; what could not be stopped comes back."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        done = pool.map(lambda name: engine.docker("stop", name, timeout=120), names)
+        return [
+            "container %s cannot be stopped: %s" % (name, told) for name, (code, _, told) in zip(names, done) if code
+        ]
 
 
 def start(run: Run, engine: Engine, names: list[str]) -> list[str]:

@@ -94,6 +94,8 @@ def _take_back(run: Run, request: Document, before: Document, told: Report, prov
     part("limits", lambda: undo_limits(run, engine, before, told))
     gone = [name for name, one in before["containers"].items() if one["temporary"]]
     lasting = [one for one, was in before["containers"].items() if one not in gone and not was["task"]]
+    stopped = [name for line in run.journal() if line["step"] == "stop back" for name in line.get("names", [])]
+    lasting += [one for one in dict.fromkeys(stopped) if one not in before["containers"]]
     told["errors"] += part("containers", lambda: start(run, engine, lasting)) or []
     there = part("containers", lambda: engine.containers(gone)) if gone else {}
     told["left"] += ["container %s: ran with --rm, and ended" % one for one in gone if one not in (there or {})]
