@@ -31,7 +31,10 @@ class Verdict(Model, frozen=True):
             if self.unknown
             else (RULED_OUT, self.ruled_out)
         )
-        return (*(decides + one for one in lines), *self.told)
+        return (*[decides + one for one in lines], *self.told)
+
+
+NOTHING: Final = Verdict()
 
 
 def breaks(*sentences: str, told: tuple[str, ...] = ()) -> Verdict:
@@ -56,15 +59,19 @@ def merged(verdicts: list[Verdict], told: tuple[str, ...] = ()) -> Verdict:
     )
 
 
-def applied(change: Change, verdict: Verdict) -> Change:
-    """The change with the verdict as evidence: what breaks is unsafe, what is ruled out safe, manual stays so."""
+def applied(change: Change, verdict: Verdict, tell: bool) -> Change:
+    """The change by a verdict: what breaks is unsafe, what is ruled out safe, manual stays so.
+
+    With `tell` the verdict is its evidence.
+    """
     safety = change.safety
     if safety is not Safety.MANUAL:
         if verdict.breaks:
             safety = Safety.UNSAFE
         elif verdict.ruled_out and not verdict.unknown:
             safety = Safety.SAFE
-    return msgspec.structs.replace(change, safety=safety, evidence=(*change.evidence, *verdict.sentences))
+    evidence = (*change.evidence, *verdict.sentences) if tell else change.evidence
+    return msgspec.structs.replace(change, safety=safety, evidence=evidence)
 
 
 def some(names: list[str] | tuple[str, ...], most: int = 6) -> str:

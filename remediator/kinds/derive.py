@@ -6,11 +6,9 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-import msgspec
-
 from ..baseline import Control
 from ..errors import InputError
-from ..expect import project, same
+from ..expect import project
 from ..model import Fact, Value
 from . import owner
 from .compare import Scope
@@ -84,17 +82,16 @@ def needed(control: Control, actual: Value) -> bool:
             if to["derive"] not in _DERIVED:
                 known = ", ".join(sorted(_DERIVED))
                 raise InputError(f"{control.id}: nothing is derived as '{to['derive']}'", f"known: {known}")
-            return not same(project({operator: {**argument, "to": "to be derived"}}, actual), actual)
+            return project({operator: argument}, actual) is to
     return False
 
 
-def derived(control: Control, fact: Fact, scope: Scope) -> Control:
-    """The control with the value derived for one container; raises UnderivableError where none can be."""
+def expected(control: Control, fact: Fact, scope: Scope) -> dict[str, Any]:
+    """What a control expects, with the value derived for one container; UnderivableError where none can be."""
 
     def one(argument: Any) -> Any:
         if isinstance(argument, dict) and isinstance(argument.get("to"), dict) and "derive" in argument["to"]:
             return {**argument, "to": _DERIVED[argument["to"]["derive"]](fact, scope)}
         return argument
 
-    expect = {operator: one(argument) for operator, argument in (control.expect or {}).items()}
-    return msgspec.structs.replace(control, expect=expect)
+    return {operator: one(argument) for operator, argument in (control.expect or {}).items()}

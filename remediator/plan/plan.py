@@ -47,9 +47,9 @@ def _hold(found: Finding, policy: Policy, state: HostState, told: tuple[str, ...
         if one.safety is Safety.MANUAL:
             return "manual: a person has to decide"
     for one in found.changes:
-        if one.safety < policy.fix:
+        if one.safety.rank < policy.fix.rank:
             return f"needs --fix {one.safety.value}"
-        if one.disruption > policy.max_disruption:
+        if one.disruption.rank > policy.max_disruption.rank:
             return ": ".join((f"needs --max-disruption {one.disruption.value}", *told))
     return "" if found.changes else "no fix is known"
 
