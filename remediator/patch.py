@@ -32,9 +32,9 @@ def get(document: Json, pointer: str) -> Value:
     value = document
     for token in tokens(pointer):
         if type(value) is dict:
-            value = value.get(token, ABSENT)
-            if value is ABSENT:
+            if token not in value:
                 return ABSENT
+            value = value[token]
         elif isinstance(value, list) and token.isascii() and token.isdigit() and int(token) < len(value):
             value = value[int(token)]
         else:
@@ -65,11 +65,18 @@ def _put(document: Json, keys: tuple[str, ...], value: Value) -> Json:
     return result
 
 
-def operations(document: Json, changes: Iterable[Change]) -> list[Operation]:
-    """The RFC 6902 operations that make the changes, each guarded by a `test` of what it replaces.
+@cache
+def _parents(pointer: str) -> tuple[str, ...]:
+    """The pointers to all that a pointer's value is in, outermost first, without the whole document."""
+    keys = [f"/{escape(key)}" for key in tokens(pointer)]
+    return tuple("".join(keys[:end]) for end in range(1, len(keys)))
 
-    `document` is the collected document: missing parents of an added key are added first, and parents that
-    are no objects replaced. Changes that only await activation patch nothing.
+
+def made(document: Json, changes: Iterable[Change]) -> tuple[Json, list[Operation]]:
+    """The document with the changes made, and the RFC 6902 operations that make them.
+
+    Each is guarded by a `test` of what it replaces: missing parents of an added key are added first, and parents
+    that are no objects replaced. Changes that only await activation patch nothing.
     """
     result: list[Operation] = []
     current = document
@@ -77,8 +84,7 @@ def operations(document: Json, changes: Iterable[Change]) -> list[Operation]:
         if change.activation:
             continue
         after = change.after_value
-        keys = [f"/{escape(key)}" for key in tokens(change.path)]
-        parents = ["".join(keys[:end]) for end in range(1, len(keys))]
+        parents = _parents(change.path)
         wrong = next((one for one in parents if not isinstance(get(current, one), dict)), None)
         before = get(current, change.path) if wrong is None else ABSENT
         if after is ABSENT:
@@ -97,7 +103,7 @@ def operations(document: Json, changes: Iterable[Change]) -> list[Operation]:
             result.append({"op": "test", "path": change.path, "value": before})
             result.append({"op": "replace", "path": change.path, "value": after})
         current = put(current, change.path, after)
-    return result
+    return current, result
 
 
 def apply(document: Json, patch: list[Operation]) -> Json:

@@ -21,13 +21,13 @@ class Container:
         self.document: dict[str, Any] = fact.document
         self.state: dict[str, Any] = fact.evidence.get("state", {})
         self.live: dict[str, Any] = fact.evidence.get("live", {})
+        self.running = bool(self.state.get("Running"))
+        # what its processes are, and what it does on its network; {} where that was not looked at
+        self.processes: dict[str, Any] = self.live.get("processes", {})
+        self.network: dict[str, Any] = self.live.get("network") or {}
         self._collected_at = collected_at
         # the containers that it has a legacy link to
         self.links = [one.partition(":")[0].lstrip("/") for one in self.host.get("Links") or []]
-
-    @property
-    def running(self) -> bool:
-        return bool(self.state.get("Running"))
 
     @property
     def unseen(self) -> str:
@@ -35,34 +35,22 @@ class Container:
         return "it was not looked at" if self.running else "it does not run"
 
     @property
-    def processes(self) -> dict[str, Any]:
-        """What its processes are; {} where they were not looked at."""
-        found: dict[str, Any] = self.live.get("processes", {})
-        return found
-
-    @property
-    def network(self) -> dict[str, Any]:
-        """What it does on its network, as far as that was looked at."""
-        found: dict[str, Any] = self.live.get("network") or {}
-        return found
-
-    @property
     def talked(self) -> bool:
         """Whether its listeners and connections were looked at."""
         return "listens" in self.network
 
-    @property
+    @cached_property
     def on_bridge(self) -> bool:
         """Whether it is on docker0, or will be when it is started."""
         return "bridge" in self.state.get("Networks", []) or self.host.get("NetworkMode") in ("default", "bridge")
 
-    @property
+    @cached_property
     def addresses(self) -> list[str]:
         """Its addresses on docker0."""
         found: list[str] = self.state.get("Addresses", {}).get("bridge", [])
         return found
 
-    @property
+    @cached_property
     def listens(self) -> set[tuple[str, int]]:
         """(protocol, port) of what others can reach: not what listens on loopback alone."""
         rows = [*self.network.get("listens", []), *self.network.get("datagrams", [])]
@@ -93,6 +81,7 @@ class View:
         self.containers = {
             name: Container(name, fact, state.collected_at) for name, fact in facts.items() if not fact.unknown
         }
+        self.linked = [one for one in self.containers.values() if one.links]
         self.running = [one for one in self.containers.values() if one.running]
         self.surroundings: dict[str, Any] = state.about.get("surroundings", {})
 

@@ -96,29 +96,27 @@ def unfixable(
     )
 
 
-_PLAIN: Final = frozenset({str, int, bool, type(None), type(ABSENT)})
+_PLAIN: Final = frozenset({str, int, bool, type(None), type(ABSENT)})  # others count by how they are spelled
 _verdicts: dict[tuple[int, type, Any], tuple[Control, Value, Value, str]] = {}
 _MOST_VERDICTS: Final = 4096
 
 
 def verdict(control: Control, actual: Value) -> tuple[Value, Value, str]:
-    """The effective and the desired value, and what is said of it; remembered for plain values, which repeat."""
+    """The effective and the desired value, and what is said of it; remembered, since values repeat."""
     kind = type(actual)
-    if plain := kind in _PLAIN or actual == []:
-        key = (id(control), kind, actual if kind is not list else None)
-        known = _verdicts.get(key)
-        if known is not None and known[0] is control:
-            return known[1], known[2], known[3]
+    key = (id(control), kind, actual if kind in _PLAIN else msgspec.json.encode(actual))
+    known = _verdicts.get(key)
+    if known is not None and known[0] is control:
+        return known[1], known[2], known[3]
     assert control.expect is not None
     effective = control.default if actual is ABSENT and control.default is not msgspec.UNSET else actual
     desired = project(control.expect, effective)
     if desired is not NO_FIX and same(desired, effective):
         desired = effective
     told = f"is {show(effective)}"
-    if plain:
-        if len(_verdicts) >= _MOST_VERDICTS:
-            _verdicts.clear()
-        _verdicts[key] = (control, effective, desired, told)
+    if len(_verdicts) >= _MOST_VERDICTS:
+        _verdicts.clear()
+    _verdicts[key] = (control, effective, desired, told)
     return effective, desired, told
 
 

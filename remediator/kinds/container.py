@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from ..baseline import Control
-from ..expect import NO_FIX, project, same
+from ..expect import NO_FIX, same
 from ..model import Change, Disruption, Fact, Finding, LiveUpdate, Outcome, Owner, Step, Value
 from ..patch import get, put, tokens
 from . import compare, daemon, derive, owner, swarm
@@ -67,7 +67,7 @@ def _own(document: Any, defaults: list[Any]) -> Any:
 def _evidence(fact: Fact, control: Control) -> tuple[str, ...]:
     used = fact.evidence["live"]
     if control.path == _MEMORY and used:
-        now, peak = (math.ceil(used.get(key, 0) / 2**20) for key in ("memory", "memory_peak"))
+        now, peak = [math.ceil(used.get(key, 0) / 2**20) for key in ("memory", "memory_peak")]
         return (f"uses {now} MiB, at its peak {peak} MiB",)
     if control.path == "/HostConfig/PidsLimit" and used:
         return (f"runs {used.get('pids', 0)} tasks",)
@@ -96,38 +96,40 @@ def judge(control: Control, resource: str, fact: Fact, scope: Scope) -> Finding:
         return finding(control, resource, *settled, owner=who)
     actual = get(fact.document, control.path)
     effective, desired, told = compare.verdict(control, actual)
-    changes: tuple[Change, ...] = ()
-    if desired is not effective and derive.needed(control, actual):
+    if desired is effective:
+        return finding(control, resource, Outcome.PASS, told, owner=who)
+    if control.derives:
         try:
-            desired = project(derive.expected(control, fact, scope), effective)
+            desired = derive.desired(control, effective, fact, scope)
         except derive.UnderivableError as error:
-            told = f"is {compare.show(actual)}"
-            changes = (change(control, resource, control.path, actual, actual, blocked=str(error)),)
-    if not changes:
-        if desired is effective or (desired is not NO_FIX and same(desired, effective)):
+            held = change(control, resource, control.path, actual, actual, blocked=str(error))
+            return finding(control, resource, Outcome.FAIL, f"is {compare.show(actual)}", changes=(held,), owner=who)
+        if desired is not NO_FIX and same(desired, effective):
             return finding(control, resource, Outcome.PASS, told, owner=who)
-        changes = _changes(control, resource, actual, desired, fact, scope, who)
-    return finding(control, resource, Outcome.FAIL, told, changes=changes, owner=who)
-
-
-def _changes(
-    control: Control, resource: str, actual: Value, desired: Value, fact: Fact, scope: Scope, who: Owner
-) -> tuple[Change, ...]:
-    """The change that a control asks for, and what goes with it."""
     first = _change(control, resource, control.path, actual, desired, fact, scope, who)
+    more = _companions(control, resource, first, fact, scope, who)
+    return finding(control, resource, Outcome.FAIL, told, changes=(first, *more), owner=who)
+
+
+def _companions(
+    control: Control, resource: str, first: Change, fact: Fact, scope: Scope, who: Owner
+) -> tuple[Change, ...]:
+    """The changes that go with the one that a control asks for."""
     if control.path == _MEMORY and scope.about.get("swap_limit", True) and who.kind != "swarm":
         swap = get(fact.document, _SWAP)
-        return first, _change(control, resource, _SWAP, swap, 2 * first.after, fact, scope, who)
+        return (_change(control, resource, _SWAP, swap, 2 * first.after, fact, scope, who),)
     if control.path == _ROOT and (scratch := _scratch(fact)):
         mounted = fact.document["HostConfig"].get("Tmpfs") or {}
         with_scratch = {**mounted, **dict.fromkeys(scratch, "")}
-        return first, _change(control, resource, _TMPFS, mounted, with_scratch, fact, scope, who)
-    return (first,)
+        return (_change(control, resource, _TMPFS, mounted, with_scratch, fact, scope, who),)
+    return ()
 
 
 def _scratch(fact: Fact) -> list[str]:
     """The directories for scratch files that a container has written to, and that no mount or tmpfs covers."""
-    written = fact.evidence["live"].get("written") or []
+    written = fact.evidence["live"].get("written")
+    if not written:
+        return []
     covered = [one["Destination"] for one in fact.document["Mounts"]] + list(fact.document["HostConfig"]["Tmpfs"] or {})
     return [one for one in _SCRATCH if one not in covered and any(_below(path, one) for path in written)]
 
@@ -140,9 +142,11 @@ def _told_of_writes(fact: Fact) -> str:
     written = fact.evidence["live"].get("written")
     if written is None:
         return "what it writes outside of its volumes is not known"
+    if not written:
+        return "writes nothing outside of its volumes"
     rest = [one for one in written if not any(_below(one, scratch) for scratch in _SCRATCH)]
     if not rest:
-        return "writes nothing outside of its volumes" if not written else f"writes to {', '.join(_scratch(fact))} only"
+        return f"writes to {', '.join(_scratch(fact))} only"
     return f"writes to {', '.join(rest[:5])}{' and more' if len(rest) > 5 else ''}: needs a volume or tmpfs there"
 
 
@@ -151,7 +155,9 @@ def _change(
 ) -> Change:
     """A change with what stands in its way, and how much it disturbs: `docker update` makes it, or the owner."""
     live = path in LIVE_PATHS and who.kind != "swarm"
-    disruption = control.disruption if live else max(control.disruption, Disruption.RECREATE)
+    disruption = control.disruption
+    if not live and disruption.rank < Disruption.RECREATE.rank:
+        disruption = Disruption.RECREATE
     evidence = _evidence(fact, control) if path == control.path else ()
     if after is NO_FIX:
         return unfixable(control, resource, path, before, disruption=disruption, evidence=evidence)

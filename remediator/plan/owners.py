@@ -20,6 +20,7 @@ from .activation import docker
 _MASKED: Final = "\u2022"  # what a variable of which only the name is known is filled in with
 _NETWORK: Final = "/HostConfig/NetworkMode"
 
+_SHARING: Final = ("compose", "swarm")  # the owners of whose services several containers may be
 _GRACE: Final = 30  # seconds in which a new container must not end
 
 Groups = dict[Any, dict[str, list[Change]]]  # changes by container, by what creates them together
@@ -65,6 +66,8 @@ def _anew(changes: Iterable[Change]) -> bool:
 def level(chosen: Iterable[Finding]) -> list[Finding]:
     """The findings with one limit for all containers of a service: the largest of those derived of their use."""
     chosen = list(chosen)
+    if not any(found.owner and found.owner.kind in _SHARING for found in chosen):
+        return chosen
     most: dict[tuple[str, str, str], int] = {}
     for found in chosen:
         for one in found.changes:
@@ -81,7 +84,7 @@ def level(chosen: Iterable[Finding]) -> list[Finding]:
 def _shared(found: Finding, change: Change) -> tuple[str, str, str] | None:
     """What a number is the same for: a path of a service that may have several containers."""
     who = found.owner
-    if who is None or who.kind not in ("compose", "swarm") or type(change.after) is not int:
+    if who is None or who.kind not in _SHARING or type(change.after) is not int:
         return None
     return who.kind, who.name, change.path
 
@@ -92,10 +95,9 @@ def route(state: HostState, changes: Iterable[Change]) -> Routed:
     facts = state.facts.get("container", {})
     groups: dict[str, Groups] = {"compose": {}, "systemd": {}, "swarm": {}}
     for one in changes:
-        if one.kind != "container":
+        if one.kind != "container" or (kind := owner.of(facts[one.resource]).kind) not in groups:
             continue
-        fact = facts[one.resource]
-        kind, source = owner.of(fact).kind, fact.evidence.get("source", {})
+        source = facts[one.resource].evidence.get("source", {})
         key: Any = {
             "compose": (source.get("directory"), *source.get("files", ())),
             "systemd": source.get("unit"),

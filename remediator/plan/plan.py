@@ -26,7 +26,7 @@ from ..model import (
     Outcome,
     Safety,
 )
-from ..patch import digest, operations, put
+from ..patch import Operation, canonical, digest, made
 from . import activation, conflicts, owners, proposals
 from .model import Held, HostPlan, Plan, Policy, Steps, Texts
 
@@ -73,10 +73,11 @@ def select(
 
 def _composed(
     chosen: list[Finding], state: HostState, baseline: Baseline, around: Scope
-) -> tuple[list[Finding], dict[str, dict[str, Any]]]:
-    """The findings with changes that build on one another, and the planned documents."""
+) -> tuple[list[Finding], dict[str, dict[str, Any]], dict[str, dict[str, list[Operation]]]]:
+    """The findings with changes that build on one another, the planned documents, and the patches to them."""
     controls = {one.id: one for one in baseline.controls}
     documents: dict[str, dict[str, Any]] = {}
+    patches: dict[str, dict[str, list[Operation]]] = {}
     touched: set[tuple[str, str, str]] = set()
     result = []
     for found in chosen:
@@ -87,13 +88,12 @@ def _composed(
         if any((kind, resource, one.path) in touched for one in found.changes):
             again = judge(controls[found.control], resource, msgspec.structs.replace(fact, document=document), around)
             found = msgspec.structs.replace(found, changes=again.changes)
-        for one in found.changes:
-            touched.add((kind, resource, one.path))
-            if not one.activation:
-                document = put(document, one.path, one.after_value)
-        documents[kind][resource] = document
+        touched.update((kind, resource, one.path) for one in found.changes)
+        documents[kind][resource], operations = made(document, found.changes)
+        if operations:
+            patches.setdefault(kind, {}).setdefault(resource, []).extend(operations)
         result.append(found)
-    return result, documents
+    return result, documents, patches
 
 
 def _by_resource(changes: Iterable[Change]) -> dict[tuple[str, str], list[Change]]:
@@ -110,7 +110,7 @@ def _render(
     grouped = _by_resource(changes)
     files: list[FileEdit] = []
     attributes: list[Attributes] = []
-    updates: dict[str, LiveUpdate] = {}
+    updates: dict[bytes, LiveUpdate] = {}
     failed: list[tuple[str, str, str, str]] = []
     edits: dict[tuple[str, str], list[str]] = {}
     for (kind, resource), some in grouped.items():
@@ -128,7 +128,7 @@ def _render(
                 case Attributes():
                     attributes.append(step)
                 case LiveUpdate():
-                    key = digest(step.values)
+                    key = canonical(step.values)
                     known = updates.get(key)
                     updates[key] = LiveUpdate((*known.names, *step.names), step.values) if known else step
     failed += _twice(edits)
@@ -184,7 +184,7 @@ def plan_host(state: HostState, baseline: Baseline, policy: Policy) -> HostPlan:
     chosen, held = select(state, findings, policy, around)
     chosen = owners.level(chosen)
     while True:
-        composed, documents = _composed(chosen, state, baseline, around)
+        composed, documents, patches = _composed(chosen, state, baseline, around)
         changes = [one for found in composed for one in found.changes]
         steps, failed, told = _render(state, changes, baseline)
         if not failed:
@@ -199,20 +199,11 @@ def plan_host(state: HostState, baseline: Baseline, policy: Policy) -> HostPlan:
         chosen = [one for one in chosen if one not in out]
     counts = tally(findings)
     counts.update(findings=len(findings), planned=len(composed), held=len(held))
-    patches: dict[str, dict[str, list[dict[str, Any]]]] = {}
-    preimages: dict[str, dict[str, str]] = {}
-    grouped = _by_resource(changes)
-    for kind, resources in documents.items():
-        for resource in resources:
-            fact = state.facts[kind][resource]
-            preimages.setdefault(kind, {})[resource] = preimage(fact)
-            if operation := operations(fact.document, grouped[kind, resource]):
-                patches.setdefault(kind, {})[resource] = operation
     return HostPlan(
         host=state.host,
         collected_at=state.collected_at,
         state=digest({k: {r: f.document for r, f in v.items()} for k, v in state.facts.items()}),
-        preimages=preimages,
+        preimages={k: {r: preimage(state.facts[k][r]) for r in some} for k, some in documents.items()},
         counts=counts,
         findings=tuple(msgspec.structs.replace(one, changes=(), title="") for one in composed),
         changes=tuple(changes),
@@ -233,7 +224,7 @@ def plan_host(state: HostState, baseline: Baseline, policy: Policy) -> HostPlan:
 
 def _slim(held: Held) -> Held:
     """A held finding without what the plan says once: its control's texts, and the reason."""
-    changes = tuple(msgspec.structs.replace(one, blocked="") for one in held.finding.changes)
+    changes = tuple([msgspec.structs.replace(one, blocked="") for one in held.finding.changes])
     return Held(msgspec.structs.replace(held.finding, title="", changes=changes), held.reason)
 
 
