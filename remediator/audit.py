@@ -108,7 +108,11 @@ def _control(control: Control, state: HostState, around: Scope) -> list[Finding]
         )
         return [finding(control, control.resource or "*", Outcome.NOT_APPLICABLE, absent)]
     facts = state.facts[control.kind]
-    return [judge(control, one, facts[one], around) for one in resources]
+    known = KINDS[control.kind].judge
+    return [
+        finding(control, one, Outcome.UNKNOWN, fact.unknown) if fact.unknown else known(control, one, fact, around)
+        for one, fact in ((one, facts[one]) for one in resources)
+    ]
 
 
 def _waived(found: Finding, baseline: Baseline, today: str) -> Finding:

@@ -24,7 +24,7 @@ DEFAULT_BASELINE: Final = "cis-docker"
 _T = TypeVar("_T")
 
 
-class Control(Model, frozen=True, dict=True):
+class Control(Model, frozen=True, dict=True, gc=True):
     """One requirement: what is right, as a projection, and what is known about making it so.
 
     Without `expect` only a person can judge it, and `manual` says what to look at.

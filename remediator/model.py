@@ -89,7 +89,7 @@ Stride = Literal[
 ]
 
 
-class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """Base of all values that are read from or written to files."""
 
 

@@ -65,13 +65,6 @@ def _put(document: Json, keys: tuple[str, ...], value: Value) -> Json:
     return result
 
 
-@cache
-def _parents(pointer: str) -> tuple[str, ...]:
-    """The pointers to all that a pointer's value is in, outermost first, without the whole document."""
-    keys = [f"/{escape(key)}" for key in tokens(pointer)]
-    return tuple("".join(keys[:end]) for end in range(1, len(keys)))
-
-
 def made(document: Json, changes: Iterable[Change]) -> tuple[Json, list[Operation]]:
     """The document with the changes made, and the RFC 6902 operations that make them.
 
@@ -83,27 +76,42 @@ def made(document: Json, changes: Iterable[Change]) -> tuple[Json, list[Operatio
     for change in changes:
         if change.activation:
             continue
-        after = change.after_value
-        parents = _parents(change.path)
-        wrong = next((one for one in parents if not isinstance(get(current, one), dict)), None)
-        before = get(current, change.path) if wrong is None else ABSENT
-        if after is ABSENT:
-            if before is ABSENT:
-                continue
-            result.append({"op": "test", "path": change.path, "value": before})
-            result.append({"op": "remove", "path": change.path})
-        elif before is ABSENT:
-            for parent in parents[parents.index(wrong) :] if wrong is not None else []:
-                there = get(current, parent) if parent == wrong else ABSENT
-                if there is not ABSENT:
-                    result.append({"op": "test", "path": parent, "value": there})
-                result.append({"op": "add" if there is ABSENT else "replace", "path": parent, "value": {}})
-            result.append({"op": "add", "path": change.path, "value": after})
+        path, before, after = change.path, _member(current, change.path), change.after_value
+        if before is ABSENT and after is ABSENT:
+            continue
+        if before is ABSENT:
+            result += [*_with_parents(current, path), {"op": "add", "path": path, "value": after}]
+        elif after is ABSENT:
+            result += [{"op": "test", "path": path, "value": before}, {"op": "remove", "path": path}]
         else:
-            result.append({"op": "test", "path": change.path, "value": before})
-            result.append({"op": "replace", "path": change.path, "value": after})
-        current = put(current, change.path, after)
+            result += [{"op": "test", "path": path, "value": before}, {"op": "replace", "path": path, "value": after}]
+        current = put(current, path, after)
     return current, result
+
+
+def _member(document: Json, pointer: str) -> Value:
+    """The value at a pointer that goes through objects alone, or ABSENT."""
+    value = document
+    for token in tokens(pointer):
+        if not isinstance(value, dict) or token not in value:
+            return ABSENT
+        value = value[token]
+    return value
+
+
+def _with_parents(document: Json, pointer: str) -> list[Operation]:
+    """The operations that make the objects which a pointer's value will be in, where there are none."""
+    keys = [f"/{escape(key)}" for key in tokens(pointer)]
+    parents = ["".join(keys[:end]) for end in range(1, len(keys))]
+    result: list[Operation] = []
+    for parent in parents:
+        there = ABSENT if result else get(document, parent)
+        if isinstance(there, dict):
+            continue
+        if there is not ABSENT:
+            result.append({"op": "test", "path": parent, "value": there})
+        result.append({"op": "add" if there is ABSENT else "replace", "path": parent, "value": {}})
+    return result
 
 
 def apply(document: Json, patch: list[Operation]) -> Json:

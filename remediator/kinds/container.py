@@ -92,7 +92,7 @@ def _settled(control: Control, fact: Fact, who: Owner) -> tuple[Outcome, str] | 
 def judge(control: Control, resource: str, fact: Fact, scope: Scope) -> Finding:
     """The generic diff with derived values, what goes with them, and the daemon's defaults seen live."""
     who = owner.of(fact)
-    if settled := _settled(control, fact, who):
+    if (who.kind == "swarm" or control.path == _SECURITY) and (settled := _settled(control, fact, who)):
         return finding(control, resource, *settled, owner=who)
     actual = get(fact.document, control.path)
     effective, desired, told = compare.verdict(control, actual)

@@ -60,9 +60,10 @@ def select(
     """The failing findings that will be fixed, and those that are held with the reason."""
     chosen, held = [], []
     view = impact.View(state, around)
-    for one in (conflicts.adjusted(one, state) for one in findings if one.outcome is Outcome.FAIL):
-        found = impact.adjusted(one, view)
-        reason = _hold(found, policy, state, one.changes[0].evidence if one.changes else ())
+    for failing in [one for one in findings if one.outcome is Outcome.FAIL]:
+        here = conflicts.adjusted(failing, state)
+        found = impact.adjusted(here, view)
+        reason = _hold(found, policy, state, here.changes[0].evidence if here.changes else ())
         if reason:
             held.append(Held(found, reason))
         else:
@@ -78,17 +79,18 @@ def _composed(
     controls = {one.id: one for one in baseline.controls}
     documents: dict[str, dict[str, Any]] = {}
     patches: dict[str, dict[str, list[Operation]]] = {}
-    touched: set[tuple[str, str, str]] = set()
+    touched: dict[tuple[str, str], set[str]] = {}
     result = []
     for found in chosen:
         first = found.changes[0]
         kind, resource = first.kind, first.resource
         fact = state.facts[kind][resource]
         document = documents.setdefault(kind, {}).setdefault(resource, fact.document)
-        if any((kind, resource, one.path) in touched for one in found.changes):
+        before = touched.setdefault((kind, resource), set())
+        if not before.isdisjoint([one.path for one in found.changes]):
             again = judge(controls[found.control], resource, msgspec.structs.replace(fact, document=document), around)
             found = msgspec.structs.replace(found, changes=again.changes)
-        touched.update((kind, resource, one.path) for one in found.changes)
+        before.update([one.path for one in found.changes])
         documents[kind][resource], operations = made(document, found.changes)
         if operations:
             patches.setdefault(kind, {}).setdefault(resource, []).extend(operations)

@@ -11,7 +11,7 @@ import pytest
 
 from remediator.collect import layers, processes, sockets, usage
 
-NOW = layers.Deadline(60)
+NOW = layers.Deadline(3600)
 
 
 @pytest.fixture
