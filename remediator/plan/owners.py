@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from .. import compose
-from ..compose.project import Project
 from ..edited import EditedText, Piece, file_edit
 from ..errors import InputError
 from ..kinds import owner, swarm, unit
 from ..kinds.container import LIVE_PATHS
 from ..model import Change, Fact, FileEdit, Finding, HostState, Recreate
 from .activation import docker
+
+if TYPE_CHECKING:
+    from ..compose.project import Project
 
 _MASKED: Final = "\u2022"  # what a variable of which only the name is known is filled in with
 _NETWORK: Final = "/HostConfig/NetworkMode"
@@ -128,6 +129,8 @@ def _project(state: HostState, source: Mapping[str, Any]) -> Project:
             raise InputError(f"{path}: {file.get('error', 'is ' + str(file['type']))}")
         if file["type"] == "link":
             raise InputError(f"{path}: a link to {file['target']}: change it there")
+    from .. import compose  # most hosts have no project
+
     texts = {path: fact.evidence["file"]["text"] for path, fact in sources.items() if "text" in fact.evidence["file"]}
     names = {name: _MASKED for some in source.get("variables", {}).values() for name in some}
     return compose.load(texts, source["files"], source["directory"], names)
@@ -136,6 +139,8 @@ def _project(state: HostState, source: Mapping[str, Any]) -> Project:
 def _compose(state: HostState, facts: Mapping[str, Fact], some: dict[str, list[Change]], routed: Routed) -> None:
     """One edit for each file of a project, and one recreate for each service that needs it."""
     everything = [one for changes in some.values() for one in changes]
+    from .. import compose
+
     source = facts[next(iter(some))].evidence["source"]
     try:
         project = _project(state, source)
