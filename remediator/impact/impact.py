@@ -49,19 +49,18 @@ def adjusted(found: Finding, view: View) -> Finding:
     Changes that go together share the verdict of the one that decides. Only what was seen on the host that
     runs is judged: on a file tree, or without an answer of the engine, every change keeps its static class.
     """
-    about = view.state.about
-    if not about.get("live") or about.get("recorded") or not found.changes:
+    if not view.seen or not found.changes:
         return found
     deciding, judge = _subject(found)
     verdict = NOTHING
-    if judge is not None and not (about.get("engine_error") and found.kind != "file"):
+    if judge is not None and (view.answered or found.kind == "file"):
         verdict = judge(deciding, view)
     if found.kind == "daemon" and any(one.disruption >= Disruption.RESTART for one in found.changes):
         verdict = merged([verdict, restart.lost(view)], told=restart.stops(view))
     if verdict == NOTHING:
         return found
-    changes = [applied(one, verdict, tell=one is deciding) for one in found.changes]
-    return msgspec.structs.replace(found, changes=tuple(changes))
+    changes = tuple([applied(one, verdict, tell=one is deciding) for one in found.changes])
+    return msgspec.structs.replace(found, changes=changes)
 
 
 def _subject(found: Finding) -> tuple[Change, Subject | None]:

@@ -24,17 +24,15 @@ class Verdict(Model, frozen=True):
     @property
     def sentences(self) -> tuple[str, ...]:
         """What decides, under the word that says how, then the rest."""
-        decides, lines = (
-            (BREAKS, self.breaks)
-            if self.breaks
-            else (UNKNOWN, self.unknown)
-            if self.unknown
-            else (RULED_OUT, self.ruled_out)
-        )
-        return (*[decides + one for one in lines], *self.told)
+        if self.breaks:
+            return (*[BREAKS + one for one in self.breaks], *self.told)
+        if self.unknown:
+            return (*[UNKNOWN + one for one in self.unknown], *self.told)
+        return (*[RULED_OUT + one for one in self.ruled_out], *self.told)
 
 
 NOTHING: Final = Verdict()
+_MANUAL, _UNSAFE, _SAFE = Safety  # a member of an enumeration takes long to look up
 
 
 def breaks(*sentences: str, told: tuple[str, ...] = ()) -> Verdict:
@@ -65,11 +63,11 @@ def applied(change: Change, verdict: Verdict, tell: bool) -> Change:
     With `tell` the verdict is its evidence.
     """
     safety = change.safety
-    if safety is not Safety.MANUAL:
+    if safety is not _MANUAL:
         if verdict.breaks:
-            safety = Safety.UNSAFE
+            safety = _UNSAFE
         elif verdict.ruled_out and not verdict.unknown:
-            safety = Safety.SAFE
+            safety = _SAFE
     evidence = (*change.evidence, *verdict.sentences) if tell else change.evidence
     return msgspec.structs.replace(change, safety=safety, evidence=evidence)
 

@@ -17,6 +17,10 @@ from .compare import Scope, change, finding, unfixable
 
 NEEDS: dict[str, Any] = {"read": [], "stat": []}  # the engine's documents come always
 
+# a member of an enumeration takes long to look up, and there are many containers
+_PASS: Final = Outcome.PASS
+_FAIL: Final = Outcome.FAIL
+_RECREATE: Final = Disruption.RECREATE
 _MEMORY: Final = "/HostConfig/Memory"
 _SWAP: Final = "/HostConfig/MemorySwap"
 _TMPFS: Final = "/HostConfig/Tmpfs"
@@ -97,7 +101,7 @@ def judge(control: Control, resource: str, fact: Fact, scope: Scope) -> Finding:
     actual = get(fact.document, control.path)
     effective, desired, told = compare.verdict(control, actual)
     if desired is effective:
-        return finding(control, resource, Outcome.PASS, told, owner=who)
+        return finding(control, resource, _PASS, told, owner=who)
     if control.derives:
         try:
             desired = derive.desired(control, effective, fact, scope)
@@ -108,7 +112,7 @@ def judge(control: Control, resource: str, fact: Fact, scope: Scope) -> Finding:
             return finding(control, resource, Outcome.PASS, told, owner=who)
     first = _change(control, resource, control.path, actual, desired, fact, scope, who)
     more = _companions(control, resource, first, fact, scope, who)
-    return finding(control, resource, Outcome.FAIL, told, changes=(first, *more), owner=who)
+    return finding(control, resource, _FAIL, told, changes=(first, *more), owner=who)
 
 
 def _companions(
@@ -156,8 +160,8 @@ def _change(
     """A change with what stands in its way, and how much it disturbs: `docker update` makes it, or the owner."""
     live = path in LIVE_PATHS and who.kind != "swarm"
     disruption = control.disruption
-    if not live and disruption.rank < Disruption.RECREATE.rank:
-        disruption = Disruption.RECREATE
+    if not live and disruption.rank < _RECREATE.rank:
+        disruption = _RECREATE
     evidence = _evidence(fact, control) if path == control.path else ()
     if after is NO_FIX:
         return unfixable(control, resource, path, before, disruption=disruption, evidence=evidence)

@@ -31,6 +31,7 @@ from . import activation, conflicts, owners, proposals
 from .model import Held, HostPlan, Plan, Policy, Steps, Texts
 
 LIFETIME = timedelta(hours=24)
+_MANUAL = Safety.MANUAL
 TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -44,7 +45,7 @@ def _hold(found: Finding, policy: Policy, state: HostState, told: tuple[str, ...
             return "a file tree: nothing runs here that could take it up"
         if one.blocked:
             return one.blocked
-        if one.safety is Safety.MANUAL:
+        if one.safety is _MANUAL:
             return "manual: a person has to decide"
     for one in found.changes:
         if one.safety.rank < policy.fix.rank:
@@ -59,8 +60,8 @@ def select(
 ) -> tuple[list[Finding], list[Held]]:
     """The failing findings that will be fixed, and those that are held with the reason."""
     chosen, held = [], []
-    view = impact.View(state, around)
-    for failing in [one for one in findings if one.outcome is Outcome.FAIL]:
+    view, fail = impact.View(state, around), Outcome.FAIL  # members of enumerations take long to look up
+    for failing in [one for one in findings if one.outcome is fail]:
         here = conflicts.adjusted(failing, state)
         found = impact.adjusted(here, view)
         reason = _hold(found, policy, state, here.changes[0].evidence if here.changes else ())
@@ -201,6 +202,7 @@ def plan_host(state: HostState, baseline: Baseline, policy: Policy) -> HostPlan:
         chosen = [one for one in chosen if one not in out]
     counts = tally(findings)
     counts.update(findings=len(findings), planned=len(composed), held=len(held))
+    judged = (Outcome.PASS, Outcome.FAIL)
     return HostPlan(
         host=state.host,
         collected_at=state.collected_at,
@@ -213,7 +215,7 @@ def plan_host(state: HostState, baseline: Baseline, policy: Policy) -> HostPlan:
         others=tuple(
             msgspec.structs.replace(one, title="", reason="" if one.outcome is Outcome.MANUAL else one.reason)
             for one in findings
-            if one.outcome not in (Outcome.PASS, Outcome.FAIL)
+            if one.outcome not in judged
         ),
         patches=patches,
         steps=steps,
