@@ -75,11 +75,11 @@ def select(
 
 def _composed(
     chosen: list[Finding], state: HostState, baseline: Baseline, around: Scope
-) -> tuple[list[Finding], dict[str, dict[str, Any]], dict[str, dict[str, list[Operation]]]]:
-    """The findings with changes that build on one another, the planned documents, and the patches to them."""
+) -> tuple[list[Finding], dict[str, dict[str, Any]], dict[tuple[str, str], list[Operation]]]:
+    """The findings with changes that build on one another, the planned documents, and the patches that make them."""
     controls = {one.id: one for one in baseline.controls}
     documents: dict[str, dict[str, Any]] = {}
-    patches: dict[str, dict[str, list[Operation]]] = {}
+    patches: dict[tuple[str, str], list[Operation]] = {}
     touched: dict[tuple[str, str], set[str]] = {}
     result = []
     for found in chosen:
@@ -93,8 +93,7 @@ def _composed(
             found = msgspec.structs.replace(found, changes=again.changes)
         before.update([one.path for one in found.changes])
         documents[kind][resource], operations = made(document, found.changes)
-        if operations:
-            patches.setdefault(kind, {}).setdefault(resource, []).extend(operations)
+        patches.setdefault((kind, resource), []).extend(operations)
         result.append(found)
     return result, documents, patches
 
@@ -217,7 +216,11 @@ def plan_host(state: HostState, baseline: Baseline, policy: Policy) -> HostPlan:
             for one in findings
             if one.outcome not in judged
         ),
-        patches=patches,
+        patches={
+            kind: found
+            for kind, some in documents.items()
+            if (found := {resource: patches[kind, resource] for resource in some if patches[kind, resource]})
+        },
         steps=steps,
         notes=conflicts.notes(composed, state, steps.activation) + told,
         postimages={k: {r: digest(document) for r, document in some.items()} for k, some in documents.items()},
