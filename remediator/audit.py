@@ -108,7 +108,11 @@ def _control(control: Control, state: HostState, around: Scope) -> list[Finding]
         )
         return [finding(control, control.resource or "*", Outcome.NOT_APPLICABLE, absent)]
     facts = state.facts[control.kind]
-    return [judge(control, one, facts[one], around) for one in resources]
+    known = KINDS[control.kind].judge
+    return [
+        finding(control, one, Outcome.UNKNOWN, fact.unknown) if fact.unknown else known(control, one, fact, around)
+        for one, fact in ((one, facts[one]) for one in resources)
+    ]
 
 
 def _waived(found: Finding, baseline: Baseline, today: str) -> Finding:
@@ -128,14 +132,11 @@ def audit(state: HostState, baseline: Baseline, today: str | None = None) -> lis
     """
     around = scope(state, baseline)
     day = today or state.collected_at[:10]
-    return [
-        _waived(found, baseline, day) for control in baseline.controls for found in _control(control, state, around)
-    ]
+    findings = [found for control in baseline.controls for found in _control(control, state, around)]
+    return [_waived(found, baseline, day) for found in findings] if baseline.waivers else findings
 
 
 def tally(findings: list[Finding]) -> dict[str, int]:
     """How many findings have each outcome; the numbers add up to all findings."""
-    counts = {outcome.value: 0 for outcome in Outcome}
-    for one in findings:
-        counts[one.outcome.value] += 1
-    return counts
+    outcomes = [one.outcome for one in findings]
+    return {outcome.value: outcomes.count(outcome) for outcome in Outcome}

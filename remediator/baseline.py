@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import date
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
@@ -24,7 +24,7 @@ DEFAULT_BASELINE: Final = "cis-docker"
 _T = TypeVar("_T")
 
 
-class Control(Model, frozen=True):
+class Control(Model, frozen=True, dict=True, gc=True):
     """One requirement: what is right, as a projection, and what is known about making it so.
 
     Without `expect` only a person can judge it, and `manual` says what to look at.
@@ -47,6 +47,12 @@ class Control(Model, frozen=True):
     why: str = ""
     manual: str = ""
     tailored: str = ""
+
+    @cached_property
+    def derives(self) -> bool:
+        """Whether its desired value is derived for each container: an operator has `to: {derive: NAME}`."""
+        given = [one.get("to") for one in (self.expect or {}).values() if isinstance(one, dict)]
+        return any(isinstance(to, dict) and "derive" in to for to in given)
 
 
 class Memory(Model, frozen=True):

@@ -34,8 +34,13 @@ _OCTAL: Final = re.compile(r"0?[0-7]{3,4}")
 _WATCH_ORDER: Final = "rwxa"
 
 
+_PLAIN: Final = frozenset({str, bool, int, float, type(None)})
+
+
 def same(left: Value, right: Value) -> bool:
     """Whether two values are the same JSON, types included (False is not 0, 1 is not 1.0)."""
+    if type(left) in _PLAIN:
+        return type(left) is type(right) and bool(left == right)
     if isinstance(left, dict) and isinstance(right, dict):
         return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
     if isinstance(left, list) and isinstance(right, list):
@@ -44,7 +49,7 @@ def same(left: Value, right: Value) -> bool:
 
 
 def _within(value: Value, values: list[Any]) -> bool:
-    return any(same(value, one) for one in values)
+    return value in values and any(same(value, one) for one in values)
 
 
 def _list(value: Value) -> list[Any]:

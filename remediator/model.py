@@ -44,20 +44,17 @@ class _Ordered(StrEnum):
     def __init__(self, _value: str) -> None:
         self.rank = len(type(self)._member_names_)
 
-    def _rank_of(self, other: str) -> int:
-        return other.rank if isinstance(other, _Ordered) else type(self)(other).rank
-
     def __lt__(self, other: str) -> bool:
-        return self.rank < self._rank_of(other)
+        return self.rank < (other if isinstance(other, _Ordered) else type(self)(other)).rank
 
     def __le__(self, other: str) -> bool:
-        return self.rank <= self._rank_of(other)
+        return self.rank <= (other if isinstance(other, _Ordered) else type(self)(other)).rank
 
     def __gt__(self, other: str) -> bool:
-        return self.rank > self._rank_of(other)
+        return self.rank > (other if isinstance(other, _Ordered) else type(self)(other)).rank
 
     def __ge__(self, other: str) -> bool:
-        return self.rank >= self._rank_of(other)
+        return self.rank >= (other if isinstance(other, _Ordered) else type(self)(other)).rank
 
 
 class Safety(_Ordered):
@@ -92,7 +89,7 @@ Stride = Literal[
 ]
 
 
-class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """Base of all values that are read from or written to files."""
 
 

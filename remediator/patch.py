@@ -32,9 +32,9 @@ def get(document: Json, pointer: str) -> Value:
     value = document
     for token in tokens(pointer):
         if type(value) is dict:
-            value = value.get(token, ABSENT)
-            if value is ABSENT:
+            if token not in value:
                 return ABSENT
+            value = value[token]
         elif isinstance(value, list) and token.isascii() and token.isdigit() and int(token) < len(value):
             value = value[int(token)]
         else:
@@ -65,38 +65,52 @@ def _put(document: Json, keys: tuple[str, ...], value: Value) -> Json:
     return result
 
 
-def operations(document: Json, changes: Iterable[Change]) -> list[Operation]:
-    """The RFC 6902 operations that make the changes, each guarded by a `test` of what it replaces.
+def made(document: Json, changes: Iterable[Change]) -> tuple[Json, list[Operation]]:
+    """The document with the changes made, and the RFC 6902 operations that make them.
 
-    `document` is the collected document: missing parents of an added key are added first, and parents that
-    are no objects replaced. Changes that only await activation patch nothing.
+    Each is guarded by a `test` of what it replaces: missing parents of an added key are added first, and parents
+    that are no objects replaced. Changes that only await activation patch nothing.
     """
     result: list[Operation] = []
     current = document
     for change in changes:
         if change.activation:
             continue
-        after = change.after_value
-        keys = [f"/{escape(key)}" for key in tokens(change.path)]
-        parents = ["".join(keys[:end]) for end in range(1, len(keys))]
-        wrong = next((one for one in parents if not isinstance(get(current, one), dict)), None)
-        before = get(current, change.path) if wrong is None else ABSENT
-        if after is ABSENT:
-            if before is ABSENT:
-                continue
-            result.append({"op": "test", "path": change.path, "value": before})
-            result.append({"op": "remove", "path": change.path})
-        elif before is ABSENT:
-            for parent in parents[parents.index(wrong) :] if wrong is not None else []:
-                there = get(current, parent) if parent == wrong else ABSENT
-                if there is not ABSENT:
-                    result.append({"op": "test", "path": parent, "value": there})
-                result.append({"op": "add" if there is ABSENT else "replace", "path": parent, "value": {}})
-            result.append({"op": "add", "path": change.path, "value": after})
+        path, before, after = change.path, _member(current, change.path), change.after_value
+        if before is ABSENT and after is ABSENT:
+            continue
+        if before is ABSENT:
+            result += [*_with_parents(current, path), {"op": "add", "path": path, "value": after}]
+        elif after is ABSENT:
+            result += [{"op": "test", "path": path, "value": before}, {"op": "remove", "path": path}]
         else:
-            result.append({"op": "test", "path": change.path, "value": before})
-            result.append({"op": "replace", "path": change.path, "value": after})
-        current = put(current, change.path, after)
+            result += [{"op": "test", "path": path, "value": before}, {"op": "replace", "path": path, "value": after}]
+        current = put(current, path, after)
+    return current, result
+
+
+def _member(document: Json, pointer: str) -> Value:
+    """The value at a pointer that goes through objects alone, or ABSENT."""
+    value = document
+    for token in tokens(pointer):
+        if not isinstance(value, dict) or token not in value:
+            return ABSENT
+        value = value[token]
+    return value
+
+
+def _with_parents(document: Json, pointer: str) -> list[Operation]:
+    """The operations that make the objects which a pointer's value will be in, where there are none."""
+    keys = [f"/{escape(key)}" for key in tokens(pointer)]
+    parents = ["".join(keys[:end]) for end in range(1, len(keys))]
+    result: list[Operation] = []
+    for parent in parents:
+        there = ABSENT if result else get(document, parent)
+        if isinstance(there, dict):
+            continue
+        if there is not ABSENT:
+            result.append({"op": "test", "path": parent, "value": there})
+        result.append({"op": "add" if there is ABSENT else "replace", "path": parent, "value": {}})
     return result
 
 

@@ -99,9 +99,10 @@ def now() -> datetime:
 def states(arguments: argparse.Namespace) -> tuple[list[HostState], dict[str, str]]:
     """The states of the chosen hosts, and why some of them gave none."""
     from .. import kinds
-    from ..collect import fleet, local
 
     if arguments.inventory:
+        from ..collect import fleet
+
         request = kinds.request()
         found, failed = fleet.collect(request, arguments.inventory, arguments.limit, arguments.timeout, progress())
         clear_progress()
@@ -110,6 +111,8 @@ def states(arguments: argparse.Namespace) -> tuple[list[HostState], dict[str, st
         raise InputError("--limit: is for hosts of an inventory", "give one with -i")
     if arguments.state:
         return [saved_state(arguments.state)], {}
+    from ..collect import local
+
     return [kinds.state(local.collect(kinds.request(), arguments.root, arguments.timeout))], {}
 
 

@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         return _recorded(arguments)
     from ..baseline import load_baseline
     from ..errors import InputError
-    from ..plan import playbook, signature
+    from ..plan import saved
     from ..plan.plan import make
     from ..report import plans, text
 
@@ -80,12 +80,17 @@ def run(arguments: argparse.Namespace) -> int:
     policy, inventory = common.policy(arguments), common.inventory(arguments)
     plan = make(states, baseline, policy, common.now(), inventory=inventory, unreached=unreached)
     if arguments.output:
-        data = playbook.encode(plan)
-        signed = signature.sign(data, arguments.sign) if arguments.sign else b""
+        data, signed = saved.encode(plan), b""
+        if arguments.sign:
+            from ..plan import signature
+
+            signed = signature.sign(data, arguments.sign)
         common.write(arguments.output, data)
         if signed:
             common.write(f"{arguments.output}.sig", signed)
     if arguments.emit:
+        from ..plan import playbook
+
         playbook.emit(plan, arguments.emit)
     if arguments.format == "json" and arguments.output != "-":
         common.print_json(plan)

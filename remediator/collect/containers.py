@@ -5,7 +5,6 @@ Standard library only and Python 3.8, like the probe.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import re
 from typing import Any
@@ -206,6 +205,8 @@ def _look(running: list[dict[str, Any]], near: list[str]) -> dict[int, set[str]]
     parts = min(os.cpu_count() or 1, len(running) // _MANY or 1)
     shares = [(running[start::parts], near) for start in range(parts)]
     if parts > 1:
+        import multiprocessing  # takes longer than to look at a few
+
         with multiprocessing.get_context("fork").Pool(parts) as pool:
             seen = pool.map(_look_at, shares)
     else:

@@ -137,7 +137,7 @@ def default_bridge(change: Change, view: View) -> Verdict:
     met = [pair for pair in contacts(view) if own.name in pair and frozenset(pair) not in known]
     cut = [str(one) for one in talks] + [_met(*pair) for pair in met]
     cut += [f"its link to {one}" for one in own.links]
-    cut += [f"the link that {one.name} has to it" for one in view.containers.values() if own.name in one.links]
+    cut += [f"the link that {one.name} has to it" for one in view.linked if own.name in one.links]
     cut += [f"a process of the host is connected to its {protocol} {port}" for protocol, port in _by_address(own, view)]
     if cut:
         return breaks(*dict.fromkeys(cut))
@@ -153,6 +153,8 @@ def default_bridge(change: Change, view: View) -> Verdict:
 
 def _by_address(own: Container, view: View) -> list[tuple[str, int]]:
     """The unpublished ports of a container to which a process of the host is connected: by its address then."""
+    if not own.listens:
+        return []
     published = {one["ContainerPort"] for one in own.document.get("PublishedPorts", [])}
     host = view.surroundings.get("addresses", [])
     seen = {(name, other) for name, _, _, there, other in view.surroundings.get("peers", []) if there in own.addresses}

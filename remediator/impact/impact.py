@@ -9,7 +9,7 @@ import msgspec
 
 from ..model import Change, Disruption, Finding
 from . import access, bridge, daemon, limits, namespaces, privileges, restart, rootfs
-from .verdict import Verdict, applied, merged
+from .verdict import NOTHING, Verdict, applied, merged
 from .view import View
 
 Subject = Callable[[Change, View], Verdict]
@@ -49,22 +49,23 @@ def adjusted(found: Finding, view: View) -> Finding:
     Changes that go together share the verdict of the one that decides. Only what was seen on the host that
     runs is judged: on a file tree, or without an answer of the engine, every change keeps its static class.
     """
-    about = view.state.about
-    if not about.get("live") or about.get("recorded") or not found.changes:
+    if not view.seen or not found.changes:
         return found
-    engine = about.get("engine_error")
-    subject = next((one for one in found.changes if (one.kind, one.path) in SUBJECTS), None)
-    verdict = Verdict()
-    if subject is not None and not (engine and found.kind != "file"):
-        verdict = SUBJECTS[subject.kind, subject.path](subject, view)
+    deciding, judge = _subject(found)
+    verdict = NOTHING
+    if judge is not None and (view.answered or found.kind == "file"):
+        verdict = judge(deciding, view)
     if found.kind == "daemon" and any(one.disruption >= Disruption.RESTART for one in found.changes):
         verdict = merged([verdict, restart.lost(view)], told=restart.stops(view))
-    if verdict == Verdict():
+    if verdict == NOTHING:
         return found
-    first = subject or found.changes[0]
-    judged = [applied(one, verdict) for one in found.changes]
-    changes = [
-        one if old is first else msgspec.structs.replace(one, evidence=old.evidence)
-        for old, one in zip(found.changes, judged, strict=True)
-    ]
-    return msgspec.structs.replace(found, changes=tuple(changes))
+    changes = tuple([applied(one, verdict, tell=one is deciding) for one in found.changes])
+    return msgspec.structs.replace(found, changes=changes)
+
+
+def _subject(found: Finding) -> tuple[Change, Subject | None]:
+    """The change that decides, and what judges it: the first one where nothing does."""
+    for one in found.changes:
+        if judge := SUBJECTS.get((one.kind, one.path)):
+            return one, judge
+    return found.changes[0], None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 from ..model import Change
@@ -18,6 +19,7 @@ def _ignores(one: Container) -> bool:
     return one.processes.get("handles_sigterm") is False
 
 
+@lru_cache(maxsize=1)
 def stops(view: View) -> tuple[str, ...]:
     """What a restart of the daemon does to the containers: which stop, for how long, which stay down."""
     if view.live("live-restore") is True or not view.running:

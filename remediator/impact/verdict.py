@@ -24,14 +24,15 @@ class Verdict(Model, frozen=True):
     @property
     def sentences(self) -> tuple[str, ...]:
         """What decides, under the word that says how, then the rest."""
-        decides, lines = (
-            (BREAKS, self.breaks)
-            if self.breaks
-            else (UNKNOWN, self.unknown)
-            if self.unknown
-            else (RULED_OUT, self.ruled_out)
-        )
-        return (*(decides + one for one in lines), *self.told)
+        if self.breaks:
+            return (*[BREAKS + one for one in self.breaks], *self.told)
+        if self.unknown:
+            return (*[UNKNOWN + one for one in self.unknown], *self.told)
+        return (*[RULED_OUT + one for one in self.ruled_out], *self.told)
+
+
+NOTHING: Final = Verdict()
+_MANUAL, _UNSAFE, _SAFE = Safety  # a member of an enumeration takes long to look up
 
 
 def breaks(*sentences: str, told: tuple[str, ...] = ()) -> Verdict:
@@ -56,15 +57,19 @@ def merged(verdicts: list[Verdict], told: tuple[str, ...] = ()) -> Verdict:
     )
 
 
-def applied(change: Change, verdict: Verdict) -> Change:
-    """The change with the verdict as evidence: what breaks is unsafe, what is ruled out safe, manual stays so."""
+def applied(change: Change, verdict: Verdict, tell: bool) -> Change:
+    """The change by a verdict: what breaks is unsafe, what is ruled out safe, manual stays so.
+
+    With `tell` the verdict is its evidence.
+    """
     safety = change.safety
-    if safety is not Safety.MANUAL:
+    if safety is not _MANUAL:
         if verdict.breaks:
-            safety = Safety.UNSAFE
+            safety = _UNSAFE
         elif verdict.ruled_out and not verdict.unknown:
-            safety = Safety.SAFE
-    return msgspec.structs.replace(change, safety=safety, evidence=(*change.evidence, *verdict.sentences))
+            safety = _SAFE
+    evidence = (*change.evidence, *verdict.sentences) if tell else change.evidence
+    return msgspec.structs.replace(change, safety=safety, evidence=evidence)
 
 
 def some(names: list[str] | tuple[str, ...], most: int = 6) -> str:

@@ -11,23 +11,40 @@ from ..kinds.daemon import configured
 from ..model import ABSENT, Fact, HostState, Value
 
 _LOOPBACK: Final = ("127.", "::1")
+_BRIDGE: Final = ("default", "bridge")
+
+
+def _moment(text: str) -> datetime | None:
+    """The time that a text says, to the second; None where it says none."""
+    try:
+        return datetime.fromisoformat(text[:19])
+    except ValueError:
+        return None
+
+
+def _seconds(start: datetime | None, end: datetime | None) -> float:
+    return max((end - start).total_seconds(), 0.0) if start and end else 0.0
 
 
 class Container:
     """One container: its document, and what was seen of it while it ran."""
 
-    def __init__(self, name: str, fact: Fact, collected_at: str) -> None:
+    def __init__(self, name: str, fact: Fact, collected: datetime | None) -> None:
         self.name, self.host = name, fact.document.get("HostConfig", {})
         self.document: dict[str, Any] = fact.document
         self.state: dict[str, Any] = fact.evidence.get("state", {})
         self.live: dict[str, Any] = fact.evidence.get("live", {})
-        self._collected_at = collected_at
+        self.running = bool(self.state.get("Running"))
+        # what its processes are, and what it does on its network; {} where that was not looked at
+        self.processes: dict[str, Any] = self.live.get("processes", {})
+        self.network: dict[str, Any] = self.live.get("network") or {}
+        # whether it is on docker0, or will be when it is started, and its addresses there
+        self.on_bridge = "bridge" in self.state.get("Networks", []) or self.host.get("NetworkMode") in _BRIDGE
+        self.addresses: list[str] = self.state.get("Addresses", {}).get("bridge", [])
+        # for how many seconds it has run; 0 where it does not, or it is not known
+        self.age = _seconds(_moment(self.state.get("StartedAt", "")), collected)
         # the containers that it has a legacy link to
         self.links = [one.partition(":")[0].lstrip("/") for one in self.host.get("Links") or []]
-
-    @property
-    def running(self) -> bool:
-        return bool(self.state.get("Running"))
 
     @property
     def unseen(self) -> str:
@@ -35,34 +52,11 @@ class Container:
         return "it was not looked at" if self.running else "it does not run"
 
     @property
-    def processes(self) -> dict[str, Any]:
-        """What its processes are; {} where they were not looked at."""
-        found: dict[str, Any] = self.live.get("processes", {})
-        return found
-
-    @property
-    def network(self) -> dict[str, Any]:
-        """What it does on its network, as far as that was looked at."""
-        found: dict[str, Any] = self.live.get("network") or {}
-        return found
-
-    @property
     def talked(self) -> bool:
         """Whether its listeners and connections were looked at."""
         return "listens" in self.network
 
-    @property
-    def on_bridge(self) -> bool:
-        """Whether it is on docker0, or will be when it is started."""
-        return "bridge" in self.state.get("Networks", []) or self.host.get("NetworkMode") in ("default", "bridge")
-
-    @property
-    def addresses(self) -> list[str]:
-        """Its addresses on docker0."""
-        found: list[str] = self.state.get("Addresses", {}).get("bridge", [])
-        return found
-
-    @property
+    @cached_property
     def listens(self) -> set[tuple[str, int]]:
         """(protocol, port) of what others can reach: not what listens on loopback alone."""
         rows = [*self.network.get("listens", []), *self.network.get("datagrams", [])]
@@ -74,25 +68,21 @@ class Container:
         parts = (one.partition("/") for one in self.state.get("ExposedPorts", []))
         return {(name or "tcp", int(port)) for port, _, name in parts if port.isdigit()}
 
-    @cached_property
-    def age(self) -> float:
-        """For how many seconds it has run; 0 where it does not, or it is not known."""
-        try:
-            started = datetime.fromisoformat(self.state["StartedAt"][:19])
-            return max((datetime.fromisoformat(self._collected_at[:19]) - started).total_seconds(), 0.0)
-        except (KeyError, ValueError):
-            return 0.0
-
 
 class View:
-    """A host's containers, its daemon and what surrounds them."""
+    """A host's containers, its daemon and what surrounds them.
+
+    `seen` says that the host was looked at as it ran, `answered` that its engine answered.
+    """
 
     def __init__(self, state: HostState, scope: Scope) -> None:
         self.state, self.scope = state, scope
+        self.seen = bool(state.about.get("live")) and not state.about.get("recorded")
+        self.answered = not state.about.get("engine_error")
         facts = state.facts.get("container", {})
-        self.containers = {
-            name: Container(name, fact, state.collected_at) for name, fact in facts.items() if not fact.unknown
-        }
+        collected = _moment(state.collected_at)
+        self.containers = {name: Container(name, fact, collected) for name, fact in facts.items() if not fact.unknown}
+        self.linked = [one for one in self.containers.values() if one.links]
         self.running = [one for one in self.containers.values() if one.running]
         self.surroundings: dict[str, Any] = state.about.get("surroundings", {})
 

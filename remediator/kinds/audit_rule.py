@@ -99,7 +99,7 @@ def judge(control: Control, resource: str, fact: Fact, scope: Scope) -> Finding:
     watched = next((path for path in paths if path in fact.evidence["present"]), "")
     if not watched:
         return finding(control, paths[0] if paths else control.resource, Outcome.NOT_APPLICABLE, "not on this host")
-    if any(letter.isspace() or not letter.isprintable() for letter in watched):
+    if " " in watched or not watched.isprintable():  # other white space is not printable
         return finding(control, watched, Outcome.UNKNOWN, "a path with white space cannot be written as a watch")
     pointer = f"/watches/{escape(watched)}"
     actual = get(fact.document, pointer)

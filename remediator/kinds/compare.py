@@ -9,7 +9,7 @@ import msgspec
 
 from ..baseline import Control, Parameters
 from ..expect import NO_FIX, project, same
-from ..model import ABSENT, Change, Fact, Finding, Model, Outcome, Owner, Safety, Step, Value
+from ..model import ABSENT, Change, Disruption, Fact, Finding, Model, Outcome, Owner, Safety, Step, Value
 from ..patch import get
 
 
@@ -39,55 +39,84 @@ def finding(
     )
 
 
-def change(control: Control, resource: str, path: str, before: Value, after: Value, **more: Any) -> Change:
-    """The change at one path, with what the control says of safety and disruption."""
-    fields: dict[str, Any] = {
-        "safety": control.safety,
-        "disruption": control.disruption,
-        **more,
-    }
+def change(
+    control: Control,
+    resource: str,
+    path: str,
+    before: Value,
+    after: Value,
+    *,
+    safety: Safety | None = None,
+    disruption: Disruption | None = None,
+    activation: bool = False,
+    flag: str = "",
+    evidence: tuple[str, ...] = (),
+    blocked: str = "",
+) -> Change:
+    """The change at one path; safety and disruption are the control's where none are given."""
     return Change(
-        kind=control.kind,
-        resource=resource,
-        path=path,
-        control=control.id,
-        before=None if before is ABSENT else before,
-        after=None if after is ABSENT else after,
-        had_before=before is not ABSENT,
-        has_after=after is not ABSENT,
-        **fields,
+        control.kind,
+        resource,
+        path,
+        control.id,
+        safety or control.safety,
+        disruption or control.disruption,
+        None if before is ABSENT else before,
+        None if after is ABSENT else after,
+        before is not ABSENT,
+        after is not ABSENT,
+        activation,
+        flag,
+        evidence,
+        blocked,
     )
 
 
-def unfixable(control: Control, resource: str, path: str, before: Value) -> Change:
+def unfixable(
+    control: Control,
+    resource: str,
+    path: str,
+    before: Value,
+    *,
+    disruption: Disruption | None = None,
+    evidence: tuple[str, ...] = (),
+) -> Change:
     """A change that only a person can make: no right value is known."""
     told = f"give {control.tailored} in the baseline's tailoring" if control.tailored else "a person has to decide"
-    return change(control, resource, path, before, before, safety=Safety.MANUAL, blocked=f"manual: {told}")
+    return change(
+        control,
+        resource,
+        path,
+        before,
+        before,
+        safety=Safety.MANUAL,
+        disruption=disruption,
+        evidence=evidence,
+        blocked=f"manual: {told}",
+    )
 
 
-_PLAIN: Final = frozenset({str, int, bool, type(None), type(ABSENT)})
+_PLAIN: Final = frozenset({str, int, bool, type(None), type(ABSENT)})  # others count by how they are spelled
 _verdicts: dict[tuple[int, type, Any], tuple[Control, Value, Value, str]] = {}
 _MOST_VERDICTS: Final = 4096
 
 
 def verdict(control: Control, actual: Value) -> tuple[Value, Value, str]:
-    """The effective and the desired value, and what is said of it; remembered for plain values, which repeat."""
+    """The effective and the desired value, and what is said of it; remembered, since values repeat."""
     kind = type(actual)
-    if plain := kind in _PLAIN or actual == []:
-        key = (id(control), kind, actual if actual != [] else ())
-        known = _verdicts.get(key)
-        if known is not None and known[0] is control:
-            return known[1], known[2], known[3]
+    key = (id(control), kind, actual if kind in _PLAIN else msgspec.json.encode(actual))
+    known = _verdicts.get(key)
+    if known is not None and known[0] is control:
+        return known[1], known[2], known[3]
     assert control.expect is not None
     effective = control.default if actual is ABSENT and control.default is not msgspec.UNSET else actual
     desired = project(control.expect, effective)
     if desired is not NO_FIX and same(desired, effective):
         desired = effective
     told = f"is {show(effective)}"
-    if plain:
-        if len(_verdicts) >= _MOST_VERDICTS:
-            _verdicts.clear()
-        _verdicts[key] = (control, effective, desired, told)
+    if len(_verdicts) >= _MOST_VERDICTS:
+        _verdicts.clear()
+    _verdicts[key] = (control, effective, desired, told)
     return effective, desired, told
 
 

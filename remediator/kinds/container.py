@@ -9,13 +9,18 @@ from typing import Any, Final
 import msgspec
 
 from ..baseline import Control
-from ..model import Change, Disruption, Fact, Finding, LiveUpdate, Outcome, Owner, Step
+from ..expect import NO_FIX, same
+from ..model import Change, Disruption, Fact, Finding, LiveUpdate, Outcome, Owner, Step, Value
 from ..patch import get, put, tokens
 from . import compare, daemon, derive, owner, swarm
-from .compare import Scope, change, finding
+from .compare import Scope, change, finding, unfixable
 
 NEEDS: dict[str, Any] = {"read": [], "stat": []}  # the engine's documents come always
 
+# a member of an enumeration takes long to look up, and there are many containers
+_PASS: Final = Outcome.PASS
+_FAIL: Final = Outcome.FAIL
+_RECREATE: Final = Disruption.RECREATE
 _MEMORY: Final = "/HostConfig/Memory"
 _SWAP: Final = "/HostConfig/MemorySwap"
 _TMPFS: Final = "/HostConfig/Tmpfs"
@@ -66,7 +71,7 @@ def _own(document: Any, defaults: list[Any]) -> Any:
 def _evidence(fact: Fact, control: Control) -> tuple[str, ...]:
     used = fact.evidence["live"]
     if control.path == _MEMORY and used:
-        now, peak = (math.ceil(used.get(key, 0) / 2**20) for key in ("memory", "memory_peak"))
+        now, peak = [math.ceil(used.get(key, 0) / 2**20) for key in ("memory", "memory_peak")]
         return (f"uses {now} MiB, at its peak {peak} MiB",)
     if control.path == "/HostConfig/PidsLimit" and used:
         return (f"runs {used.get('pids', 0)} tasks",)
@@ -75,56 +80,60 @@ def _evidence(fact: Fact, control: Control) -> tuple[str, ...]:
     return ()
 
 
-def _settled(control: Control, resource: str, fact: Fact, who: Owner) -> Finding | None:
-    """The finding of a control that need not look at the document, or None."""
-    if who.kind == "swarm" and not fact.evidence["state"].get("Running"):
-        return finding(control, resource, Outcome.NOT_APPLICABLE, "a task of a swarm service that has ended")
-    if control.path not in (_RESTART, _SECURITY):
+def _settled(control: Control, fact: Fact, who: Owner) -> tuple[Outcome, str] | None:
+    """Outcome and reason of a control that need not look at the document, or None."""
+    if who.kind == "swarm":
+        if not fact.evidence["state"].get("Running"):
+            return Outcome.NOT_APPLICABLE, "a task of a swarm service that has ended"
+        if control.path == _RESTART and "Condition" not in fact.evidence["source"]:
+            return Outcome.NOT_APPLICABLE, "a task of a swarm service: its service decides"
+    if control.path != _SECURITY or fact.evidence["live"].get("no_new_privileges") is not True:
         return None
-    if control.path == _RESTART and who.kind == "swarm" and "Condition" not in fact.evidence["source"]:
-        return finding(control, resource, Outcome.NOT_APPLICABLE, "a task of a swarm service: its service decides")
-    wanted = (control.expect or {}).get("has", []) if control.path == _SECURITY else []
-    if "no-new-privileges" in wanted and fact.evidence["live"].get("no_new_privileges") is True:
-        return finding(control, resource, Outcome.PASS, "its first process cannot gain privileges")
-    return None
+    wanted = (control.expect or {}).get("has", [])
+    return (Outcome.PASS, "its first process cannot gain privileges") if "no-new-privileges" in wanted else None
 
 
 def judge(control: Control, resource: str, fact: Fact, scope: Scope) -> Finding:
     """The generic diff with derived values, what goes with them, and the daemon's defaults seen live."""
     who = owner.of(fact)
-    if found := _settled(control, resource, fact, who):
-        return msgspec.structs.replace(found, owner=who)
-    effective, desired, told = compare.verdict(control, get(fact.document, control.path))
-    if desired is effective:
-        return finding(control, resource, Outcome.PASS, told, owner=who)
-    return msgspec.structs.replace(_failing(control, resource, fact, scope, who), owner=who)
-
-
-def _failing(control: Control, resource: str, fact: Fact, scope: Scope, who: Owner) -> Finding:
+    if (who.kind == "swarm" or control.path == _SECURITY) and (settled := _settled(control, fact, who)):
+        return finding(control, resource, *settled, owner=who)
     actual = get(fact.document, control.path)
-    if derive.needed(control, actual):
+    effective, desired, told = compare.verdict(control, actual)
+    if desired is effective:
+        return finding(control, resource, _PASS, told, owner=who)
+    if control.derives:
         try:
-            control = derive.derived(control, fact, scope)
+            desired = derive.desired(control, effective, fact, scope)
         except derive.UnderivableError as error:
             held = change(control, resource, control.path, actual, actual, blocked=str(error))
-            return finding(control, resource, Outcome.FAIL, f"is {compare.show(actual)}", changes=(held,))
-    found = compare.judge(control, resource, fact, scope)
-    if found.outcome is not Outcome.FAIL:
-        return found
-    changes = [_completed(one, fact, control, scope, who) for one in found.changes]
+            return finding(control, resource, Outcome.FAIL, f"is {compare.show(actual)}", changes=(held,), owner=who)
+        if desired is not NO_FIX and same(desired, effective):
+            return finding(control, resource, Outcome.PASS, told, owner=who)
+    first = _change(control, resource, control.path, actual, desired, fact, scope, who)
+    more = _companions(control, resource, first, fact, scope, who)
+    return finding(control, resource, _FAIL, told, changes=(first, *more), owner=who)
+
+
+def _companions(
+    control: Control, resource: str, first: Change, fact: Fact, scope: Scope, who: Owner
+) -> tuple[Change, ...]:
+    """The changes that go with the one that a control asks for."""
     if control.path == _MEMORY and scope.about.get("swap_limit", True) and who.kind != "swarm":
-        swap = change(control, resource, _SWAP, get(fact.document, _SWAP), 2 * found.changes[0].after)
-        changes.append(_completed(swap, fact, control, scope, who))
+        swap = get(fact.document, _SWAP)
+        return (_change(control, resource, _SWAP, swap, 2 * first.after, fact, scope, who),)
     if control.path == _ROOT and (scratch := _scratch(fact)):
         mounted = fact.document["HostConfig"].get("Tmpfs") or {}
-        tmpfs = change(control, resource, _TMPFS, mounted, {**mounted, **dict.fromkeys(scratch, "")})
-        changes.append(_completed(tmpfs, fact, control, scope, who))
-    return msgspec.structs.replace(found, changes=tuple(changes))
+        with_scratch = {**mounted, **dict.fromkeys(scratch, "")}
+        return (_change(control, resource, _TMPFS, mounted, with_scratch, fact, scope, who),)
+    return ()
 
 
 def _scratch(fact: Fact) -> list[str]:
     """The directories for scratch files that a container has written to, and that no mount or tmpfs covers."""
-    written = fact.evidence["live"].get("written") or []
+    written = fact.evidence["live"].get("written")
+    if not written:
+        return []
     covered = [one["Destination"] for one in fact.document["Mounts"]] + list(fact.document["HostConfig"]["Tmpfs"] or {})
     return [one for one in _SCRATCH if one not in covered and any(_below(path, one) for path in written)]
 
@@ -137,26 +146,35 @@ def _told_of_writes(fact: Fact) -> str:
     written = fact.evidence["live"].get("written")
     if written is None:
         return "what it writes outside of its volumes is not known"
+    if not written:
+        return "writes nothing outside of its volumes"
     rest = [one for one in written if not any(_below(one, scratch) for scratch in _SCRATCH)]
     if not rest:
-        return "writes nothing outside of its volumes" if not written else f"writes to {', '.join(_scratch(fact))} only"
+        return f"writes to {', '.join(_scratch(fact))} only"
     return f"writes to {', '.join(rest[:5])}{' and more' if len(rest) > 5 else ''}: needs a volume or tmpfs there"
 
 
-def _completed(one: Change, fact: Fact, control: Control, scope: Scope, who: Owner) -> Change:
-    live = one.path in LIVE_PATHS and who.kind != "swarm"
-    disruption = one.disruption if live else max(one.disruption, Disruption.RECREATE)
-    blocked = one.blocked or _blocked(one, fact, scope, who)
-    evidence = _evidence(fact, control) if one.path == control.path else ()
-    if not blocked and live and who.kind == "unknown" and one.path == control.path:
+def _change(
+    control: Control, resource: str, path: str, before: Value, after: Value, fact: Fact, scope: Scope, who: Owner
+) -> Change:
+    """A change with what stands in its way, and how much it disturbs: `docker update` makes it, or the owner."""
+    live = path in LIVE_PATHS and who.kind != "swarm"
+    disruption = control.disruption
+    if not live and disruption.rank < _RECREATE.rank:
+        disruption = _RECREATE
+    evidence = _evidence(fact, control) if path == control.path else ()
+    if after is NO_FIX:
+        return unfixable(control, resource, path, before, disruption=disruption, evidence=evidence)
+    blocked = _blocked(path, fact, scope, who)
+    if not blocked and live and who.kind == "unknown" and path == control.path:
         evidence = (*evidence, LOST)
-    return msgspec.structs.replace(one, blocked=blocked, disruption=disruption, evidence=evidence)
+    return change(control, resource, path, before, after, disruption=disruption, blocked=blocked, evidence=evidence)
 
 
-def _blocked(one: Change, fact: Fact, scope: Scope, who: Owner) -> str:
+def _blocked(path: str, fact: Fact, scope: Scope, who: Owner) -> str:
     """Why the one who creates a container cannot be made to create it otherwise; "" where that can be tried."""
     source = fact.evidence.get("source", {})
-    if fact.document["HostConfig"].get("AutoRemove") and one.path == _RESTART:
+    if fact.document["HostConfig"].get("AutoRemove") and path == _RESTART:
         return "runs with --rm, which excludes a restart policy"
     match who.kind:
         case "kubernetes":
@@ -164,8 +182,8 @@ def _blocked(one: Change, fact: Fact, scope: Scope, who: Owner) -> str:
         case "swarm":
             if not scope.about.get("manager"):
                 return f"a task of the swarm service {who.name}: plan on a manager"
-            return "" if one.path in swarm.PATHS else f"`docker service update` has no option for {one.path}"
-    if one.path in LIVE_PATHS:
+            return "" if path in swarm.PATHS else f"`docker service update` has no option for {path}"
+    if path in LIVE_PATHS:
         return ""
     match who.kind:
         case "compose":

@@ -147,8 +147,8 @@ def _change(control: Control, resource: str, fact: Fact, desired: Value) -> Chan
     restart = max(control.disruption, Disruption.RESTART, key=lambda one: one.rank)
     if flag is None:
         before = get(fact.document, control.path)
-        more = {"disruption": restart} if key in fact.evidence["awaits"] else {}
-        return change(control, resource, control.path, before, desired, blocked=_blocked(fact), **more)
+        disruption = restart if key in fact.evidence["awaits"] else control.disruption
+        return change(control, resource, control.path, before, desired, blocked=_blocked(fact), disruption=disruption)
     told, blocked = f"{flag['flag']} in {flag['where']}", flag["held"]
     if not blocked:
         try:

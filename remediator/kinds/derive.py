@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, Final
-
-import msgspec
+from typing import Final
 
 from ..baseline import Control
 from ..errors import InputError
-from ..expect import project, same
+from ..expect import NO_FIX, OPERATORS
 from ..model import Fact, Value
 from . import owner
 from .compare import Scope
@@ -77,24 +75,20 @@ _DERIVED: Final[Mapping[str, Callable[[Fact, Scope], Value]]] = {
 }
 
 
-def needed(control: Control, actual: Value) -> bool:
-    """Whether a control has a value derived, for a container with this actual value."""
+def desired(control: Control, effective: Value, fact: Fact, scope: Scope) -> Value:
+    """The desired value for one container, derived where an operator asks for it; see `expect.project`.
+
+    Raises UnderivableError where none can be, and InputError for what nobody knows to derive.
+    """
+    value = effective
     for operator, argument in (control.expect or {}).items():
-        if isinstance(argument, dict) and isinstance(to := argument.get("to"), dict) and to.keys() == {"derive"}:
-            if to["derive"] not in _DERIVED:
+        value = OPERATORS[operator](argument, value)
+        if value is NO_FIX:
+            return NO_FIX
+        if isinstance(argument, dict) and value is argument.get("to") and isinstance(value, dict) and "derive" in value:
+            asked = value["derive"]
+            if asked not in _DERIVED:
                 known = ", ".join(sorted(_DERIVED))
-                raise InputError(f"{control.id}: nothing is derived as '{to['derive']}'", f"known: {known}")
-            return not same(project({operator: {**argument, "to": "to be derived"}}, actual), actual)
-    return False
-
-
-def derived(control: Control, fact: Fact, scope: Scope) -> Control:
-    """The control with the value derived for one container; raises UnderivableError where none can be."""
-
-    def one(argument: Any) -> Any:
-        if isinstance(argument, dict) and isinstance(argument.get("to"), dict) and "derive" in argument["to"]:
-            return {**argument, "to": _DERIVED[argument["to"]["derive"]](fact, scope)}
-        return argument
-
-    expect = {operator: one(argument) for operator, argument in (control.expect or {}).items()}
-    return msgspec.structs.replace(control, expect=expect)
+                raise InputError(f"{control.id}: nothing is derived as '{asked}'", f"known: {known}")
+            value = _DERIVED[asked](fact, scope)
+    return value

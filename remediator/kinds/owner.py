@@ -14,12 +14,13 @@ from . import unit
 _SWARM: Final = "com.docker.swarm."
 _POD: Final = "io.kubernetes.pod."
 _COMPOSE: Final = "com.docker.compose."
+_UNKNOWN: Final = Owner()
 
 
 def of(fact: Fact) -> Owner:
     """The owner of a container."""
-    given = fact.evidence.get("owner", {})
-    return _owner(given.get("kind", "unknown"), given.get("name", ""), given.get("where", ""))
+    given = fact.evidence.get("owner")
+    return _owner(given.get("kind", "unknown"), given.get("name", ""), given.get("where", "")) if given else _UNKNOWN
 
 
 @lru_cache(4096)

@@ -110,7 +110,7 @@ def _newline(text: str) -> str:
 
 
 def _dump(value: Value, indent: str | None, unit: str, newline: str) -> str:
-    if indent is None:
+    if indent is None or not isinstance(value, dict | list):
         return json.dumps(value, ensure_ascii=False)
     text = json.dumps(value, ensure_ascii=False, indent=unit or "  ")
     return text.replace("\n", newline + indent)

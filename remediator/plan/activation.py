@@ -15,14 +15,18 @@ from .model import Activation
 def running(state: HostState) -> list[str]:
     """The containers that run now, in the order in which they were started."""
     facts = state.facts.get("container", {})
-    alive = [name for name, fact in facts.items() if fact.evidence.get("state", {}).get("Running")]
-    return sorted(alive, key=lambda name: (facts[name].evidence["state"]["StartedAt"], name))
+    return _in_order({name: fact for name, fact in facts.items() if fact.evidence.get("state", {}).get("Running")})
+
+
+def _in_order(facts: Mapping[str, Fact]) -> list[str]:
+    return sorted(facts, key=lambda name: (facts[name].evidence["state"]["StartedAt"], name))
 
 
 def temporary(state: HostState) -> list[str]:
     """The running containers that the engine removes as soon as they stop."""
     facts = state.facts.get("container", {})
-    return [one for one in running(state) if get(facts[one].document, "/HostConfig/AutoRemove") is True]
+    some = {name: fact for name, fact in facts.items() if get(fact.document, "/HostConfig/AutoRemove") is True}
+    return _in_order({name: fact for name, fact in some.items() if fact.evidence.get("state", {}).get("Running")})
 
 
 def _task(state: HostState, name: str) -> bool:

@@ -93,7 +93,7 @@ def faults(state: HostState, changes: Iterable[Change]) -> list[Fault]:
 
 def hold(chosen: Iterable[Finding], state: HostState) -> list[Held]:
     """The findings whose changes would lead to a daemon that does not start, or to one with which no container does."""
-    kept = [found for found in chosen if any(key(one) for one in found.changes)]
+    kept = [found for found in chosen if found.kind == "daemon"]
     held: list[Held] = []
     while kept:
         found = faults(state, [one for finding in kept for one in finding.changes])

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from .. import compose
-from ..compose.project import Project
 from ..edited import EditedText, Piece, file_edit
 from ..errors import InputError
 from ..kinds import owner, swarm, unit
@@ -17,9 +15,13 @@ from ..kinds.container import LIVE_PATHS
 from ..model import Change, Check, Fact, FileEdit, Finding, HostState, Recreate
 from .activation import docker
 
+if TYPE_CHECKING:
+    from ..compose.project import Project
+
 _MASKED: Final = "\u2022"  # what a variable of which only the name is known is filled in with
 _NETWORK: Final = "/HostConfig/NetworkMode"
 
+_SHARING: Final = ("compose", "swarm")  # the owners of whose services several containers may be
 _GRACE: Final = 30  # seconds in which a new container must not end
 
 Groups = dict[Any, dict[str, list[Change]]]  # changes by container, by what creates them together
@@ -66,6 +68,8 @@ def _anew(changes: Iterable[Change]) -> bool:
 def level(chosen: Iterable[Finding]) -> list[Finding]:
     """The findings with one limit for all containers of a service: the largest of those derived of their use."""
     chosen = list(chosen)
+    if not any(found.owner and found.owner.kind in _SHARING for found in chosen):
+        return chosen
     most: dict[tuple[str, str, str], int] = {}
     for found in chosen:
         for one in found.changes:
@@ -82,7 +86,7 @@ def level(chosen: Iterable[Finding]) -> list[Finding]:
 def _shared(found: Finding, change: Change) -> tuple[str, str, str] | None:
     """What a number is the same for: a path of a service that may have several containers."""
     who = found.owner
-    if who is None or who.kind not in ("compose", "swarm") or type(change.after) is not int:
+    if who is None or who.kind not in _SHARING or type(change.after) is not int:
         return None
     return who.kind, who.name, change.path
 
@@ -93,10 +97,9 @@ def route(state: HostState, changes: Iterable[Change]) -> Routed:
     facts = state.facts.get("container", {})
     groups: dict[str, Groups] = {"compose": {}, "systemd": {}, "swarm": {}}
     for one in changes:
-        if one.kind != "container":
+        if one.kind != "container" or (kind := owner.of(facts[one.resource]).kind) not in groups:
             continue
-        fact = facts[one.resource]
-        kind, source = owner.of(fact).kind, fact.evidence.get("source", {})
+        source = facts[one.resource].evidence.get("source", {})
         key: Any = {
             "compose": (source.get("directory"), *source.get("files", ())),
             "systemd": source.get("unit"),
@@ -127,6 +130,8 @@ def _project(state: HostState, source: Mapping[str, Any]) -> Project:
             raise InputError(f"{path}: {file.get('error', 'is ' + str(file['type']))}")
         if file["type"] == "link":
             raise InputError(f"{path}: a link to {file['target']}: change it there")
+    from .. import compose  # most hosts have no project
+
     texts = {path: fact.evidence["file"]["text"] for path, fact in sources.items() if "text" in fact.evidence["file"]}
     names = {name: _MASKED for some in source.get("variables", {}).values() for name in some}
     return compose.load(texts, source["files"], source["directory"], names)
@@ -135,6 +140,8 @@ def _project(state: HostState, source: Mapping[str, Any]) -> Project:
 def _compose(state: HostState, facts: Mapping[str, Fact], some: dict[str, list[Change]], routed: Routed) -> None:
     """One edit for each file of a project, and one recreate for each service that needs it."""
     everything = [one for changes in some.values() for one in changes]
+    from .. import compose
+
     source = facts[next(iter(some))].evidence["source"]
     try:
         project = _project(state, source)

@@ -26,11 +26,12 @@ from ..model import (
     Outcome,
     Safety,
 )
-from ..patch import digest, operations, put
+from ..patch import Operation, canonical, digest, made
 from . import activation, conflicts, owners, proposals
 from .model import Held, HostPlan, Plan, Policy, Steps, Texts
 
 LIFETIME = timedelta(hours=24)
+_MANUAL = Safety.MANUAL
 TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -44,12 +45,12 @@ def _hold(found: Finding, policy: Policy, state: HostState, told: tuple[str, ...
             return "a file tree: nothing runs here that could take it up"
         if one.blocked:
             return one.blocked
-        if one.safety is Safety.MANUAL:
+        if one.safety is _MANUAL:
             return "manual: a person has to decide"
     for one in found.changes:
-        if one.safety < policy.fix:
+        if one.safety.rank < policy.fix.rank:
             return f"needs --fix {one.safety.value}"
-        if one.disruption > policy.max_disruption:
+        if one.disruption.rank > policy.max_disruption.rank:
             return ": ".join((f"needs --max-disruption {one.disruption.value}", *told))
     return "" if found.changes else "no fix is known"
 
@@ -59,10 +60,11 @@ def select(
 ) -> tuple[list[Finding], list[Held]]:
     """The failing findings that will be fixed, and those that are held with the reason."""
     chosen, held = [], []
-    view = impact.View(state, around)
-    for one in (conflicts.adjusted(one, state) for one in findings if one.outcome is Outcome.FAIL):
-        found = impact.adjusted(one, view)
-        reason = _hold(found, policy, state, one.changes[0].evidence if one.changes else ())
+    view, fail = impact.View(state, around), Outcome.FAIL  # members of enumerations take long to look up
+    for failing in [one for one in findings if one.outcome is fail]:
+        here = conflicts.adjusted(failing, state)
+        found = impact.adjusted(here, view)
+        reason = _hold(found, policy, state, here.changes[0].evidence if here.changes else ())
         if reason:
             held.append(Held(found, reason))
         else:
@@ -73,27 +75,27 @@ def select(
 
 def _composed(
     chosen: list[Finding], state: HostState, baseline: Baseline, around: Scope
-) -> tuple[list[Finding], dict[str, dict[str, Any]]]:
-    """The findings with changes that build on one another, and the planned documents."""
+) -> tuple[list[Finding], dict[str, dict[str, Any]], dict[tuple[str, str], list[Operation]]]:
+    """The findings with changes that build on one another, the planned documents, and the patches that make them."""
     controls = {one.id: one for one in baseline.controls}
     documents: dict[str, dict[str, Any]] = {}
-    touched: set[tuple[str, str, str]] = set()
+    patches: dict[tuple[str, str], list[Operation]] = {}
+    touched: dict[tuple[str, str], set[str]] = {}
     result = []
     for found in chosen:
         first = found.changes[0]
         kind, resource = first.kind, first.resource
         fact = state.facts[kind][resource]
         document = documents.setdefault(kind, {}).setdefault(resource, fact.document)
-        if any((kind, resource, one.path) in touched for one in found.changes):
+        before = touched.setdefault((kind, resource), set())
+        if not before.isdisjoint([one.path for one in found.changes]):
             again = judge(controls[found.control], resource, msgspec.structs.replace(fact, document=document), around)
             found = msgspec.structs.replace(found, changes=again.changes)
-        for one in found.changes:
-            touched.add((kind, resource, one.path))
-            if not one.activation:
-                document = put(document, one.path, one.after_value)
-        documents[kind][resource] = document
+        before.update([one.path for one in found.changes])
+        documents[kind][resource], operations = made(document, found.changes)
+        patches.setdefault((kind, resource), []).extend(operations)
         result.append(found)
-    return result, documents
+    return result, documents, patches
 
 
 def _by_resource(changes: Iterable[Change]) -> dict[tuple[str, str], list[Change]]:
@@ -110,7 +112,7 @@ def _render(
     grouped = _by_resource(changes)
     files: list[FileEdit] = []
     attributes: list[Attributes] = []
-    updates: dict[str, LiveUpdate] = {}
+    updates: dict[bytes, LiveUpdate] = {}
     failed: list[tuple[str, str, str, str]] = []
     edits: dict[tuple[str, str], list[str]] = {}
     for (kind, resource), some in grouped.items():
@@ -128,7 +130,7 @@ def _render(
                 case Attributes():
                     attributes.append(step)
                 case LiveUpdate():
-                    key = digest(step.values)
+                    key = canonical(step.values)
                     known = updates.get(key)
                     updates[key] = LiveUpdate((*known.names, *step.names), step.values) if known else step
     failed += _twice(edits)
@@ -185,7 +187,7 @@ def plan_host(state: HostState, baseline: Baseline, policy: Policy) -> HostPlan:
     chosen, held = select(state, findings, policy, around)
     chosen = owners.level(chosen)
     while True:
-        composed, documents = _composed(chosen, state, baseline, around)
+        composed, documents, patches = _composed(chosen, state, baseline, around)
         changes = [one for found in composed for one in found.changes]
         steps, failed, told = _render(state, changes, baseline)
         if not failed:
@@ -200,20 +202,12 @@ def plan_host(state: HostState, baseline: Baseline, policy: Policy) -> HostPlan:
         chosen = [one for one in chosen if one not in out]
     counts = tally(findings)
     counts.update(findings=len(findings), planned=len(composed), held=len(held))
-    patches: dict[str, dict[str, list[dict[str, Any]]]] = {}
-    preimages: dict[str, dict[str, str]] = {}
-    grouped = _by_resource(changes)
-    for kind, resources in documents.items():
-        for resource in resources:
-            fact = state.facts[kind][resource]
-            preimages.setdefault(kind, {})[resource] = preimage(fact)
-            if operation := operations(fact.document, grouped[kind, resource]):
-                patches.setdefault(kind, {})[resource] = operation
+    judged = (Outcome.PASS, Outcome.FAIL)
     return HostPlan(
         host=state.host,
         collected_at=state.collected_at,
         state=digest({k: {r: f.document for r, f in v.items()} for k, v in state.facts.items()}),
-        preimages=preimages,
+        preimages={k: {r: preimage(state.facts[k][r]) for r in some} for k, some in documents.items()},
         counts=counts,
         findings=tuple(msgspec.structs.replace(one, changes=(), title="") for one in composed),
         changes=tuple(changes),
@@ -221,9 +215,13 @@ def plan_host(state: HostState, baseline: Baseline, policy: Policy) -> HostPlan:
         others=tuple(
             msgspec.structs.replace(one, title="", reason="" if one.outcome is Outcome.MANUAL else one.reason)
             for one in findings
-            if one.outcome not in (Outcome.PASS, Outcome.FAIL)
+            if one.outcome not in judged
         ),
-        patches=patches,
+        patches={
+            kind: found
+            for kind, some in documents.items()
+            if (found := {resource: patches[kind, resource] for resource in some if patches[kind, resource]})
+        },
         steps=steps,
         notes=conflicts.notes(composed, state, steps.activation) + told,
         postimages={k: {r: digest(document) for r, document in some.items()} for k, some in documents.items()},
@@ -234,7 +232,7 @@ def plan_host(state: HostState, baseline: Baseline, policy: Policy) -> HostPlan:
 
 def _slim(held: Held) -> Held:
     """A held finding without what the plan says once: its control's texts, and the reason."""
-    changes = tuple(msgspec.structs.replace(one, blocked="") for one in held.finding.changes)
+    changes = tuple([msgspec.structs.replace(one, blocked="") for one in held.finding.changes])
     return Held(msgspec.structs.replace(held.finding, title="", changes=changes), held.reason)
 
 

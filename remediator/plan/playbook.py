@@ -21,6 +21,7 @@ from ..errors import InputError
 from ..guard import limits
 from ..model import LiveUpdate, Model
 from ..runner import packaged
+from . import saved
 from .model import HostPlan, Plan
 
 STATE: Final = "/var/lib/remediator"  # on the managed host: backups, records, receipts
@@ -220,7 +221,7 @@ def emit(plan: Plan, folder: Path) -> list[Path]:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"--emit {folder}: is there already and not empty", "give a new directory, or remove it")
-    _write(folder / "plan.json", encode(plan))
+    _write(folder / "plan.json", saved.encode(plan))
     patches = []
     for host in plan.hosts:
         _propose(host, folder / "proposals" / (host.host.name if plan.inventory else ""))
@@ -241,8 +242,3 @@ def _propose(host: HostPlan, folder: Path) -> None:
         kept = "".join(one if one.isascii() and (one.isalnum() or one in "._-") else "_" for one in name)
         path = folder / f"{kept if kept == name and not name.startswith('.') else f'{number}-{kept}'}.sh"
         _write(path, text)
-
-
-def encode(plan: Plan) -> bytes:
-    """A plan as the bytes of its file: indented JSON, one newline at the end."""
-    return msgspec.json.format(msgspec.json.encode(plan), indent=2) + b"\n"

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from ..expect import same
 from ..kinds import owner
 from ..kinds.container import LIVE_PATHS, UNOWNED
 from ..kinds.docker_run import restart
@@ -56,7 +57,7 @@ def _script(name: str, fact: Fact, held: list[Held]) -> str:
     document = fact.document
     for one in held:
         for change in one.finding.changes:
-            if change.path not in LIVE_PATHS:
+            if change.path not in LIVE_PATHS and not same(change.before_value, change.after_value):
                 document = put(document, change.path, change.after_value)
     run = fact.evidence["run"]
     told = _comments(document, run)
@@ -65,7 +66,7 @@ def _script(name: str, fact: Fact, held: list[Held]) -> str:
     words = [*_options(name, document, run), *_texts(run), *_storage(document, run)]
     words += [f"--env={one}" for one in run["Env"]]
     image, command = document["Config"]["Image"], [*run.get("Entrypoint", [])[1:], *run.get("Cmd", [])]
-    masked = any("*" in word for word in [*words, *command])
+    masked = "*" in "".join([*words, *command])
     lines = [
         "#!/bin/sh",
         f"# How the container {_plain(name)} could be run hardened: a proposal, written down from what the engine says",

@@ -1,4 +1,4 @@
-"""Reading a saved plan: what is damaged, altered, not the approved one, or past its time is refused."""
+"""Plans as files. Reading one: what is damaged, altered, not the approved one, or past its time is refused."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ from ..errors import InputError, PlanRefusedError
 from ..model import FORMAT_VERSION
 from .model import Plan
 from .plan import TIME, seal
+
+
+def encode(plan: Plan) -> bytes:
+    """A plan as the bytes of its file: indented JSON, one newline at the end."""
+    return msgspec.json.format(msgspec.json.encode(plan), indent=2) + b"\n"
 
 
 def read(path: Path) -> bytes:

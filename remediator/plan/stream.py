@@ -49,10 +49,10 @@ class Planned(Model, frozen=True):
 
 def summarise(host: HostPlan) -> Summary:
     """The summary of a host's plan."""
-    disruption = dict.fromkeys([one.value for one in Disruption], 0)
+    levels = [change.disruption for change in host.changes]
+    disruption = {one.value: levels.count(one) for one in Disruption}
     controls: dict[str, int] = {}
     for change in host.changes:
-        disruption[change.disruption.value] += 1
         controls[change.control] = controls.get(change.control, 0) + 1
     return Summary(host.host.name, host.counts, disruption, controls, host.steps.activation.action)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from remediator.errors import PlanRefusedError
 from remediator.expect import same
 from remediator.model import ABSENT, Change, Disruption, Safety
-from remediator.patch import apply, canonical, digest, escape, get, operations, put, tokens
+from remediator.patch import Operation, apply, canonical, digest, escape, get, made, put, tokens
 from tests.unit.strategies import documents, keys, objects
 
 pointers = st.lists(keys, min_size=1, max_size=3).map(lambda some: "".join(f"/{escape(one)}" for one in some))
@@ -32,6 +32,11 @@ def change(path: str, after: Any, activation: bool = False) -> Change:
         has_after=after is not ABSENT,
         activation=activation,
     )
+
+
+def operations(document: Any, changes: list[Change]) -> list[Operation]:
+    """The operations alone that make changes of a document."""
+    return made(document, changes)[1]
 
 
 def paths(document: Any, prefix: str = "") -> list[str]:
@@ -59,7 +64,9 @@ def test_a_patch_leads_to_the_planned_document(given_: tuple[dict[str, Any], lis
     planned: Any = before
     for one in changes:
         planned = put(planned, one.path, one.after_value)
-    assert same(planned, apply(before, operations(before, changes)))
+    document, patch = made(before, changes)
+    assert same(planned, document)
+    assert same(planned, apply(before, patch))
     assert same(kept, before)
 
 
@@ -67,9 +74,9 @@ def test_a_patch_leads_to_the_planned_document(given_: tuple[dict[str, Any], lis
 def test_operations_are_json_with_guards(given_: tuple[dict[str, Any], list[Change]]) -> None:
     """Operations survive being written down, and each replace and remove follows a test of the same path."""
     before, changes = given_
-    made = operations(before, changes)
-    assert same(made, json.loads(json.dumps(made)))
-    for previous, one in zip([{"op": "none"}, *made], made, strict=False):
+    patch = operations(before, changes)
+    assert same(patch, json.loads(json.dumps(patch)))
+    for previous, one in zip([{"op": "none"}, *patch], patch, strict=False):
         if one["op"] in ("replace", "remove"):
             assert ("test", one["path"]) == (previous["op"], previous["path"])
 
@@ -77,11 +84,11 @@ def test_operations_are_json_with_guards(given_: tuple[dict[str, Any], list[Chan
 @given(document=objects, pointer=pointers, value=st.one_of(st.just(ABSENT), documents))
 def test_what_is_put_is_there_and_other_members_are_kept(document: Any, pointer: str, value: Any) -> None:
     """A value that is put can be got, and no other member of the document is touched."""
-    made = put(document, pointer, value)
-    assert get(made, pointer) is ABSENT if value is ABSENT else same(value, get(made, pointer))
+    new = put(document, pointer, value)
+    assert get(new, pointer) is ABSENT if value is ABSENT else same(value, get(new, pointer))
     first = tokens(pointer)[0]
-    assert [key for key in document if key != first] == [key for key in made if key != first]
-    assert all(same(document[key], made[key]) for key in document if key != first)
+    assert [key for key in document if key != first] == [key for key in new if key != first]
+    assert all(same(document[key], new[key]) for key in document if key != first)
 
 
 @given(document=objects, pointer=pointers)

@@ -20,7 +20,7 @@ from remediator.expect import same
 from remediator.kinds.text import parse_json
 from remediator.model import Disruption, FileEdit, HostState, Outcome, Safety
 from remediator.patch import apply
-from remediator.plan import playbook, saved
+from remediator.plan import saved
 from remediator.plan.model import HostPlan, Plan, Policy
 from remediator.plan.plan import make, plan_host, seal
 from tests.unit.host import (
@@ -288,9 +288,9 @@ def test_planning_what_was_planned_changes_nothing(
 
 def test_the_same_inputs_give_the_same_bytes() -> None:
     """A plan depends on state, baseline, policy and time alone, not on the order of dictionaries."""
-    one = playbook.encode(make([busy()], CIS, RESTART, NOW))
+    one = saved.encode(make([busy()], CIS, RESTART, NOW))
     copied = msgspec.json.decode(msgspec.json.encode(busy()), type=HostState)
-    assert one == playbook.encode(make([copied], load_baseline(), RESTART, NOW))
+    assert one == saved.encode(make([copied], load_baseline(), RESTART, NOW))
 
 
 def test_planning_leaves_the_state_alone() -> None:
@@ -308,7 +308,7 @@ def test_planning_leaves_the_state_alone() -> None:
 def path(tmp_path: Path) -> Path:
     """A saved plan."""
     path = tmp_path / "plan.json"
-    path.write_bytes(playbook.encode(make([busy()], CIS, RESTART, NOW)))
+    path.write_bytes(saved.encode(make([busy()], CIS, RESTART, NOW)))
     return path
 
 
@@ -331,7 +331,7 @@ def leaves(document: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 @given(data=st.data())
 def test_an_altered_plan_is_refused(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     """Whatever single value is changed, the plan is not used."""
-    document = json.loads(playbook.encode(make([busy()], CIS, RESTART, NOW)))
+    document = json.loads(saved.encode(make([busy()], CIS, RESTART, NOW)))
     way = data.draw(st.sampled_from(leaves(document)))
     target = document
     for step in way[:-1]:
