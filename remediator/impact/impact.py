@@ -7,9 +7,9 @@ from typing import Final
 
 import msgspec
 
-from ..model import Change, Disruption, Finding
+from ..model import Change, Disruption, Finding, Safety
 from . import access, bridge, daemon, limits, namespaces, privileges, restart, rootfs
-from .verdict import NOTHING, Verdict, applied, merged
+from .verdict import NOTHING, Verdict, applied, merged, unknown
 from .view import View
 
 Subject = Callable[[Change, View], Verdict]
@@ -43,6 +43,10 @@ SUBJECTS: Final[Mapping[tuple[str, str], Subject]] = {
 }
 
 
+_UNSEEN: Final = unknown("nothing that is seen on a host tells who relies on it")
+_MUTE: Final = unknown("the engine does not say what it runs")
+
+
 def adjusted(found: Finding, view: View) -> Finding:
     """The finding with what its changes would break as evidence, and their safety by it.
 
@@ -52,9 +56,10 @@ def adjusted(found: Finding, view: View) -> Finding:
     if not view.seen or not found.changes:
         return found
     deciding, judge = _subject(found)
-    verdict = NOTHING
     if judge is not None and (view.answered or found.kind == "file"):
         verdict = judge(deciding, view)
+    else:
+        verdict = NOTHING if deciding.safety in (Safety.SAFE, Safety.MANUAL) else _MUTE if judge else _UNSEEN
     if found.kind == "daemon" and any(one.disruption >= Disruption.RESTART for one in found.changes):
         verdict = merged([verdict, restart.lost(view)], told=restart.stops(view))
     if verdict == NOTHING:

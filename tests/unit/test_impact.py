@@ -181,6 +181,7 @@ def test_a_file_tree_keeps_the_static_class() -> None:
         ("container-pids", {}, live(), RULED_OUT),
         ("container-pids", {}, live(pids_peak=1000), BREAKS),
         ("container-pids", {}, live(pids_peak=0), UNKNOWN),
+        ("container-cgroup-parent", {"CgroupParent": "/limited"}, live(), UNKNOWN),
         ("container-restart-policy", {"RestartPolicy": {"Name": "always", "MaximumRetryCount": 0}},
          live(processes={"handles_sigterm": True}), BREAKS),
         ("container-restart-policy", {"RestartPolicy": {"Name": "always", "MaximumRetryCount": 0}},
