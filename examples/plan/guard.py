@@ -394,10 +394,8 @@ import signal
 import subprocess
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 
-AT_ONCE = 4  # commands to the engine
 PID_FILE = "/run/docker.pid"
 
 
@@ -439,6 +437,11 @@ class Engine:
     def docker(self, *words: str, timeout: float = 60.0) -> tuple[int, str, str]:
         """Run the docker command."""
         return call([*self._docker, *words], timeout)
+
+    def stop(self, names: list[str]) -> str:
+        """Stop containers, all at the same time; what the engine says against it."""
+        code, _, told = self.docker("stop", *names, timeout=60.0 + 15 * len(names)) if names else (0, "", "")
+        return "docker stop: " + told if code else ""
 
     def info(self, timeout: float = 10.0) -> Document:
         """The engine's document about itself; None where it does not answer."""
@@ -569,15 +572,6 @@ class Engine:
         lines = [one for one in call(words, 10)[1].splitlines() if "failed" in one or "unable" in one or "err" in one]
         own = [one for one in lines if not one.startswith(("docker.service", "Failed to start docker"))]
         return (own or lines or [""])[-1][-500:]
-
-
-def stop(engine: Engine, names: list[str]) -> list[str]:
-    """Stop containers, some at a time; what could not be stopped comes back."""
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        done = pool.map(lambda name: engine.docker("stop", name, timeout=120), names)
-        return [
-            "container %s cannot be stopped: %s" % (name, told) for name, (code, _, told) in zip(names, done) if code
-        ]
 
 
 def start(run: Run, engine: Engine, names: list[str]) -> list[str]:
@@ -1405,7 +1399,7 @@ def _make_way(run: Run, engine: Engine, activation: Document, before: Document) 
         return
     names = list(engine.containers())
     run.remember("stop back", "will", names=names)
-    stop(engine, names)
+    engine.stop(names)
     run.remember("stop back", "did")
 
 
@@ -1830,6 +1824,8 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 
+AT_ONCE = 4  # updates of containers
+
 
 def open_run(store: Store, name: str) -> Run:
     """The run of that name, which has to be open; raises GuardError that says how it ended."""
@@ -1930,8 +1926,8 @@ def _take_up(run: Run, request: Document, engine: Engine) -> None:
     if activation["action"] == "restart":
         if activation["stop"]:
             run.note("stop", "will", names=activation["stop"])
-            if failed := stop(engine, activation["stop"]):
-                raise GuardError("; ".join(failed))
+            if told := engine.stop(activation["stop"]):
+                raise GuardError(told)
             run.note("stop", "did")
         if activation["manager"]:
             drain(run, engine)

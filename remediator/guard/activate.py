@@ -7,7 +7,7 @@ import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 
-from .engine import AT_ONCE, Engine, call, start, stop
+from .engine import Engine, call, start
 from .files import Document, GuardError, attributes, put_file, read_bytes, read_json, sha256, sync, write_file
 from .look import look_at_file
 from .proof import await_effect, prove
@@ -16,6 +16,8 @@ from .store import Run, Store
 from .swarm import drain, undrain
 from .switch import disarm, extend
 from .undo import undo
+
+AT_ONCE = 4  # updates of containers
 
 
 def open_run(store: Store, name: str) -> Run:
@@ -117,8 +119,8 @@ def _take_up(run: Run, request: Document, engine: Engine) -> None:
     if activation["action"] == "restart":
         if activation["stop"]:
             run.note("stop", "will", names=activation["stop"])
-            if failed := stop(engine, activation["stop"]):
-                raise GuardError("; ".join(failed))
+            if told := engine.stop(activation["stop"]):
+                raise GuardError(told)
             run.note("stop", "did")
         if activation["manager"]:
             drain(run, engine)

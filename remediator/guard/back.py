@@ -6,7 +6,7 @@ import json
 import os
 import stat
 
-from .engine import Engine, HangsError, stop
+from .engine import Engine, HangsError
 from .files import Document, GuardError, Report, attributes, put_file, read_bytes, same_attributes, sha256, sweep
 from .proof import await_effect
 from .rescue import rescue
@@ -129,7 +129,7 @@ def _make_way(run: Run, engine: Engine, activation: Document, before: Document) 
         return
     names = list(engine.containers())
     run.remember("stop back", "will", names=names)
-    stop(engine, names)
+    engine.stop(names)
     run.remember("stop back", "did")
 
 
