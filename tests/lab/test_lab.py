@@ -200,8 +200,9 @@ def test_down_leaves_nothing(lab_machine: None) -> None:
 
 
 MAKER = """
-import sys, time
+import signal, sys, time
 from tests.lab.lab import Lab
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # what began in the background ignores it
 lab = Lab.create()
 lab.host("one").run_container("boss", "--restart", "always")
 print(lab.name, flush=True)
