@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from ..impact.verdict import BREAKS, UNKNOWN
 from ..model import ABSENT, Change, Disruption, Finding, Outcome, Safety
 from ..plan.model import Held, HostPlan, Plan, Texts
 from .terminal import Writer, counted, owned, pointer, value
 
 if TYPE_CHECKING:
     from ..plan.stream import Summary
+
+_MOST_SENTENCES = 5  # of what a change does to many hosts
 
 
 def _change(one: Change, out: Writer, seen: set[str]) -> None:
@@ -163,15 +166,37 @@ def _signature(one: Change) -> tuple[str, str, str, str, str]:
     )
 
 
+def _note_impact(found: dict[str, list[str]], changes: Iterable[Change], whose: str) -> None:
+    """Keep what changes break or may break, and for whom."""
+    for sentence in dict.fromkeys(line for one in changes for line in one.evidence):
+        if sentence.startswith((BREAKS, UNKNOWN)):
+            found.setdefault(sentence, []).append(whose)
+
+
+def _tell_impact(found: Mapping[str, list[str]], out: Writer) -> None:
+    """What breaks first, then what cannot be judged; a few sentences, since all of them stand in the plan's file."""
+    ordered = sorted(found.items(), key=lambda one: not one[0].startswith(BREAKS))
+    for sentence, names in ordered[:_MOST_SENTENCES]:
+        out.line(f"      {_hosts(names, 0)}: {sentence}", "yellow" if sentence.startswith(BREAKS) else "dim")
+    if len(ordered) > _MOST_SENTENCES:
+        out.line(f"      and {len(ordered) - _MOST_SENTENCES} more, which the plan's file has", "dim")
+
+
 def fleet_plan(document: Plan, out: Writer) -> None:
-    """The plan of many hosts: what is changed where, what is held, and a table of hosts and disruption."""
+    """The plan of many hosts: what is changed where, what that breaks, what is held, and a table of disruption."""
     changes: dict[tuple[str, str, str, str, str], list[str]] = {}
     held: dict[tuple[str, str], set[str]] = {}
+    impact: dict[tuple[str, ...], dict[str, list[str]]] = {}
     for host in document.hosts:
         for one in host.changes:
             changes.setdefault(_signature(one), []).append(host.host.name)
+            _note_impact(impact.setdefault(_signature(one), {}), [one], host.host.name)
         for other in host.held:
-            held.setdefault((other.finding.control, other.reason), set()).add(host.host.name)
+            key = other.finding.control, other.reason
+            held.setdefault(key, set()).add(host.host.name)
+            whose = f"{host.host.name} {other.finding.resource}"
+            on = whose if other.finding.kind == "container" else host.host.name
+            _note_impact(impact.setdefault(key, {}), other.finding.changes, on)
     for (name, path, before, after, control), hosts in sorted(changes.items()):
         out.parts(
             ("  ~ ", "yellow"),
@@ -183,6 +208,7 @@ def fleet_plan(document: Plan, out: Writer) -> None:
             (f"  [{control}]", "dim"),
         )
         out.line(f"      {_hosts(hosts, len(document.hosts))}", "dim")
+        _tell_impact(impact[name, path, before, after, control], out)
     if held:
         out.line()
         out.line("Held (not run):", "bold")
@@ -190,6 +216,7 @@ def fleet_plan(document: Plan, out: Writer) -> None:
         title = _title(document.controls, held_control)
         out.parts(("  # ", "yellow"), title, (f": {_hosts(sorted(names), len(document.hosts))}", "dim"))
         out.line(f"      {_because(document.controls, held_control, reason)}", "dim")
+        _tell_impact(impact[held_control, reason], out)
     for host in document.hosts:
         for note in host.notes:
             out.line(f"Note: {host.host.name}: {note}", "yellow")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -9,7 +11,8 @@ import pytest
 from remediator.impact.verdict import BREAKS, RULED_OUT, UNKNOWN
 from remediator.model import Change, Disruption, Safety
 from remediator.plan.model import HostPlan, Policy
-from remediator.plan.plan import plan_host
+from remediator.plan.plan import make, plan_host
+from remediator.report import plans, terminal
 from tests.unit.host import GIB, MIB, baseline, engine, inspect, state
 
 ALL = Policy(Safety.UNSAFE, Disruption.RECREATE)
@@ -259,3 +262,23 @@ def test_memory_that_is_file_cache_is_not_needed() -> None:
         wanted = {"container-memory": {"expect": {"set_if": {"unset": [0], "to": 128 * MIB}}}}
         given = state(found=found, root="/", about={"memory": 4 * GIB})
         assert said(plan_host(given, baseline("container-memory", tailoring=wanted), ALL)).startswith(word)
+
+
+def test_the_plan_of_many_hosts_says_what_breaks_where() -> None:
+    """A sentence once, with the hosts and containers that it is about; what is ruled out is not told."""
+    given = []
+    for name, written in (("one", ["/data/x"]), ("two", ["/data/x"]), ("three", [])):
+        found = engine(
+            inspect("web", started=OLD),
+            inspect("idle", started=OLD),
+            live={"web": live(written=written), "idle": live()},
+        )
+        found["host"] = {"addresses": [], "peers": [], "tracked": [], "swap": 0}
+        given.append(state(None, daemon={}, found=found, root="/", about={"hostname": name}))
+    made = make(
+        given, baseline("container-readonly-rootfs"), ALL, datetime(2026, 11, 23, tzinfo=UTC), inventory="i.yml"
+    )
+    out = io.StringIO()
+    plans.plan(made, terminal.Writer(out))
+    assert "one web, two web: breaks: it has written to /data/x" in out.getvalue()
+    assert RULED_OUT not in out.getvalue()
