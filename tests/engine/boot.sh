@@ -18,6 +18,7 @@ for place in etc usr/local/sbin usr/lib/systemd/system var/lib var/log; do
     mkdir -p "$ENGINE_DIR/upper/$place" "$ENGINE_DIR/work/$place"
     mount -t overlay overlay -o "lowerdir=/$place,upperdir=$ENGINE_DIR/upper/$place,workdir=$ENGINE_DIR/work/$place" "/$place"
 done
+rm -rf /var/lib/remediator # in the overlay alone: what the machine's own runs have left is not this host's
 # on an overlay dockerd would silently fall back to the vfs driver
 for place in var/lib/docker var/lib/containerd; do
     mkdir -p "$ENGINE_DIR/$place" "/$place"
