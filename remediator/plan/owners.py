@@ -12,7 +12,7 @@ from ..edited import EditedText, Piece, file_edit
 from ..errors import InputError
 from ..kinds import owner, swarm, unit
 from ..kinds.container import LIVE_PATHS
-from ..model import Change, Check, Fact, FileEdit, Finding, HostState, Recreate
+from ..model import Change, Check, Fact, FileEdit, HostState, Recreate
 from .activation import docker
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 _MASKED: Final = "\u2022"  # what a variable of which only the name is known is filled in with
 _NETWORK: Final = "/HostConfig/NetworkMode"
 
-_SHARING: Final = ("compose", "swarm")  # the owners of whose services several containers may be
 _GRACE: Final = 30  # seconds in which a new container must not end
 
 Groups = dict[Any, dict[str, list[Change]]]  # changes by container, by what creates them together
@@ -63,32 +62,6 @@ def merged(changes: Iterable[Change]) -> list[Change]:
 
 def _anew(changes: Iterable[Change]) -> bool:
     return any(one.path not in LIVE_PATHS for one in changes)
-
-
-def level(chosen: Iterable[Finding]) -> list[Finding]:
-    """The findings with one limit for all containers of a service: the largest of those derived of their use."""
-    chosen = list(chosen)
-    if not any(found.owner and found.owner.kind in _SHARING for found in chosen):
-        return chosen
-    most: dict[tuple[str, str, str], int] = {}
-    for found in chosen:
-        for one in found.changes:
-            if (key := _shared(found, one)) is not None:
-                most[key] = max(one.after, most.get(key, one.after))
-
-    def leveled(found: Finding, one: Change) -> Change:
-        key = _shared(found, one)
-        return one if key is None else msgspec.structs.replace(one, after=most[key])
-
-    return [msgspec.structs.replace(one, changes=tuple(leveled(one, each) for each in one.changes)) for one in chosen]
-
-
-def _shared(found: Finding, change: Change) -> tuple[str, str, str] | None:
-    """What a number is the same for: a path of a service that may have several containers."""
-    who = found.owner
-    if who is None or who.kind not in _SHARING or type(change.after) is not int:
-        return None
-    return who.kind, who.name, change.path
 
 
 def route(state: HostState, changes: Iterable[Change]) -> Routed:

@@ -27,7 +27,7 @@ from ..model import (
     Safety,
 )
 from ..patch import Operation, canonical, digest, made
-from . import activation, conflicts, owners, proposals
+from . import activation, conflicts, owners, proposals, services
 from .model import Held, HostPlan, Plan, Policy, Steps, Texts
 
 LIFETIME = timedelta(hours=24)
@@ -185,7 +185,7 @@ def plan_host(state: HostState, baseline: Baseline, policy: Policy) -> HostPlan:
     around = scope(state, baseline)
     findings = audit(state, baseline)
     chosen, held = select(state, findings, policy, around)
-    chosen = owners.level(chosen)
+    chosen = services.level(chosen)
     while True:
         composed, documents, patches = _composed(chosen, state, baseline, around)
         changes = [one for found in composed for one in found.changes]
