@@ -72,7 +72,7 @@ def _batch(work: Path, batch: list[tuple[Bad, str]], stops: bool) -> list[Outcom
         def between(host: Host) -> Picture:
             script(host, cases[host.name].between)
             host.run(["sh", "-c", "docker start once >/dev/null 2>&1"], check=False)
-            if host.exists("/usr/bin/python3"):
+            if host.exists("/usr/bin/python3") and host.exists("/usr/bin/docker"):
                 return picture.take(host)
             return before[host.name]
 
