@@ -34,6 +34,8 @@ def project_info(info: dict[str, Any]) -> dict[str, Any]:
     kept["InsecureRegistries"] = sorted(registry.get("InsecureRegistryCIDRs") or []) + sorted(
         name for name, one in (registry.get("IndexConfigs") or {}).items() if not one.get("Secure", True)
     )
+    if "Plugins" in info:
+        kept["AuthorizationPlugins"] = sorted((info["Plugins"] or {}).get("Authorization") or [])
     swarm = info.get("Swarm") or {}
     kept["Swarm"] = {key: swarm.get(key) for key in ("LocalNodeState", "ControlAvailable", "Managers", "Nodes")}
     spec = (swarm.get("Cluster") or {}).get("Spec") or {}

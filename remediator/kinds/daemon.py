@@ -97,6 +97,8 @@ def facts(evidence: dict[str, Any]) -> dict[str, Fact]:
     if "error" not in engine:
         values = {key: read(engine) for key, read in _LIVE.items()}
         around["live"] = {key: value for key, value in values.items() if value is not ABSENT}
+        if "AuthorizationPlugins" in engine["info"]:
+            around["authorization"] = engine["info"]["AuthorizationPlugins"]
     if "error" in engine and evidence["root"] == "/":
         return {path: Fact({}, around, engine["error"])}
     if file.get("target_type", "file") != "file":

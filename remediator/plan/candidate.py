@@ -87,8 +87,28 @@ def faults(state: HostState, changes: Iterable[Change]) -> list[Fault]:
     made = list(changes)
     _, fact = daemon(state)
     changed = {key(one) for one in made if not one.activation or one.flag}
+    found = [*_plugins(state, changed), *check(candidate(state, made))]
     proven = fact.evidence.get("running") and fact.evidence.get("stale", False) is False and not fact.evidence["awaits"]
-    return [one for one in check(candidate(state, made)) if not (proven and one.own and changed.isdisjoint(one.keys))]
+    return [one for one in found if not (proven and one.own and changed.isdisjoint(one.keys))]
+
+
+def _plugins(state: HostState, changed: set[str]) -> list[Fault]:
+    """Authorization plugins of the file that the running daemon has not taken up, and which nobody has tried.
+
+    Any reload takes them up, some time after it; without the plugin the daemon then refuses every request (seen with
+    20.10, moby: pkg/authorization, where a request is denied when the plugin does not answer).
+    """
+    config, fact = daemon(state)
+    key, used = "authorization-plugins", fact.evidence.get("authorization")
+    named = (fact.document or {}).get(key)
+    if used is None or not isinstance(named, list) or key in changed:
+        return []
+    told = "is not taken up by the daemon that runs, which refuses every request where there is no such plugin"
+    return [
+        Fault((key,), f"{config}: {key}: {name} {told}: restart it by hand first", "read")
+        for name in named
+        if name not in used
+    ]
 
 
 def hold(chosen: Iterable[Finding], state: HostState) -> list[Held]:

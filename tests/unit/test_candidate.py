@@ -164,6 +164,18 @@ def test_a_change_that_takes_the_fault_away_is_made() -> None:
     assert [one.path for one in plan.changes] == ["/iptables"]
 
 
+@pytest.mark.parametrize(("used", "held"), [([], True), (["opa"], False)])
+def test_an_authorization_plugin_that_nobody_has_tried_holds_the_changes(used: list[str], held: bool) -> None:
+    """Any reload takes it up, and where there is none the daemon refuses every request from then on."""
+    found = host.engine(info={"ServerVersion": "28.5.2", "Plugins": {"Authorization": used}})
+    given = state('{"authorization-plugins": ["opa"]}', daemon={"started": 2000.0}, found=found)
+    plan = plan_host(given, baseline("docker-live-restore", "docker-icc"), UNSAFE)
+    assert [one.path for one in plan.changes] == ([] if held else ["/live-restore", "/icc"])
+    assert [f"{CONFIG}: authorization-plugins: opa is not taken up" in one for one in reasons(plan)] == [
+        True
+    ] * 2 * held
+
+
 def test_live_restore_and_swarm_are_not_put_together() -> None:
     """The daemon would not come back from its next start."""
     plan = planned('{"live-restore": true}', "docker-icc", swarm=True, stale=False)
