@@ -22,6 +22,7 @@ import hashlib
 import json
 import os
 import pwd
+import re
 import stat
 import tempfile
 from typing import Any
@@ -29,6 +30,7 @@ from typing import Any
 Document = Any
 Report = Any  # {"changed": [...], "left": [...], "errors": [...]}
 TEMPORARY = ".guard-"  # how the names of files begin that are being written
+COPY = re.compile(r"tmp[a-z0-9_]{8}")
 
 
 class GuardError(Exception):
@@ -83,12 +85,24 @@ def put_file(path: str, data: bytes, like: dict[str, Any], mtime: int | None = N
         raise
 
 
-def sweep(directory: str) -> None:
-    """Remove what a guard that was killed had not written to its end; only for who holds the lock."""
+def copies(directory: str) -> list[str]:
+    """The names of files that may be copies under way: ansible's copy calls them so, and leaves them when it fails."""
     try:
-        for name in os.listdir(directory):
-            if name.startswith(TEMPORARY):
-                os.unlink(os.path.join(directory, name))
+        with os.scandir(directory) as found:
+            return sorted(one.name for one in found if COPY.fullmatch(one.name) and one.is_file(follow_symlinks=False))
+    except OSError:
+        return []
+
+
+def sweep(directory: str, known: list[str]) -> None:
+    """Remove what was not written to its end by a guard that was killed, or by a copy; only for who holds the lock.
+
+    `known` are such names that were there before.
+    """
+    try:
+        left = [name for name in os.listdir(directory) if name.startswith(TEMPORARY)]
+        for name in [*left, *(one for one in copies(directory) if one not in known)]:
+            os.unlink(os.path.join(directory, name))
     except OSError:
         pass  # nothing is harmed by it
 
@@ -1355,7 +1369,7 @@ def undo_files(run: Run, before: Document, told: Report) -> None:
                     told["changed"].append("restore " + path)
         except (OSError, GuardError) as error:
             told["errors"].append("%s: cannot be restored: %s" % (path, error))
-        sweep(os.path.dirname(path))
+        sweep(os.path.dirname(path), before["copies"].get(os.path.dirname(path), []))
     for path in before["made"]:  # the deepest first
         try:
             os.rmdir(path)
@@ -1763,6 +1777,7 @@ def _keep(run: Run, request: Document, seen: Document, engine: Engine) -> None:
     before = {
         "at": time.time(),
         "files": files,
+        "copies": {folder: copies(folder) for folder in sorted({os.path.dirname(one["path"]) for one in files})},
         "made": sorted(set(made), key=len, reverse=True),
         "attributes": [dict(attributes(one["path"]) or {}, path=one["path"]) for one in request["attributes"]],
         "engine": involved,

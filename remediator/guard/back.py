@@ -85,7 +85,7 @@ def undo_files(run: Run, before: Document, told: Report) -> None:
                     told["changed"].append("restore " + path)
         except (OSError, GuardError) as error:
             told["errors"].append("%s: cannot be restored: %s" % (path, error))
-        sweep(os.path.dirname(path))
+        sweep(os.path.dirname(path), before["copies"].get(os.path.dirname(path), []))
     for path in before["made"]:  # the deepest first
         try:
             os.rmdir(path)

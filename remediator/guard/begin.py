@@ -13,6 +13,7 @@ from .files import (
     Document,
     GuardError,
     attributes,
+    copies,
     join,
     missing,
     read_bytes,
@@ -182,6 +183,7 @@ def _keep(run: Run, request: Document, seen: Document, engine: Engine) -> None:
     before = {
         "at": time.time(),
         "files": files,
+        "copies": {folder: copies(folder) for folder in sorted({os.path.dirname(one["path"]) for one in files})},
         "made": sorted(set(made), key=len, reverse=True),
         "attributes": [dict(attributes(one["path"]) or {}, path=one["path"]) for one in request["attributes"]],
         "engine": involved,

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import pwd
+import re
 import stat
 import tempfile
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 Document = Any
 Report = Any  # {"changed": [...], "left": [...], "errors": [...]}
 TEMPORARY = ".guard-"  # how the names of files begin that are being written
+COPY = re.compile(r"tmp[a-z0-9_]{8}")
 
 
 class GuardError(Exception):
@@ -70,12 +72,24 @@ def put_file(path: str, data: bytes, like: dict[str, Any], mtime: int | None = N
         raise
 
 
-def sweep(directory: str) -> None:
-    """Remove what a guard that was killed had not written to its end; only for who holds the lock."""
+def copies(directory: str) -> list[str]:
+    """The names of files that may be copies under way: ansible's copy calls them so, and leaves them when it fails."""
     try:
-        for name in os.listdir(directory):
-            if name.startswith(TEMPORARY):
-                os.unlink(os.path.join(directory, name))
+        with os.scandir(directory) as found:
+            return sorted(one.name for one in found if COPY.fullmatch(one.name) and one.is_file(follow_symlinks=False))
+    except OSError:
+        return []
+
+
+def sweep(directory: str, known: list[str]) -> None:
+    """Remove what was not written to its end by a guard that was killed, or by a copy; only for who holds the lock.
+
+    `known` are such names that were there before.
+    """
+    try:
+        left = [name for name in os.listdir(directory) if name.startswith(TEMPORARY)]
+        for name in [*left, *(one for one in copies(directory) if one not in known)]:
+            os.unlink(os.path.join(directory, name))
     except OSError:
         pass  # nothing is harmed by it
 

@@ -216,6 +216,16 @@ def test_a_run_that_was_confirmed_unheard_is_named(tree: Tree) -> None:
     assert tree.begin(run="")["confirmed"] == ""
 
 
+def test_a_copy_that_failed_leaves_nothing(tree: Tree) -> None:
+    """What ansible's copy had begun to write is removed, and what was called so before is not."""
+    (tree.config.parent / "tmpabcdefgh").write_text("somebody's")
+    tree.was = tree.look()
+    tree.begin()
+    (tree.config.parent / "tmpq1jplb_x").write_text("half")
+    assert tree.run("undo", "run") == 0
+    assert tree.look() == tree.was
+
+
 def test_a_program_that_refuses_edited_files_takes_the_run_back(tree: Tree) -> None:
     """It is asked before anything takes effect; one that refused the old ones already is not asked again."""
     old = ["grep", "-q", "true", str(tree.config)]
