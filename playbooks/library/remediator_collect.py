@@ -19,7 +19,7 @@ options:
 """
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
-from ansible.module_utils.remediator import command, owners, probe  # noqa: E402
+from ansible.module_utils.remediator import api, owners, probe  # noqa: E402
 
 
 def main() -> None:
@@ -29,7 +29,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        evidence = probe.collect(module.params["request"], command.CliEngine(module.params["timeout"]))
+        evidence = probe.collect(module.params["request"], api.ApiEngine(module.params["timeout"]))
         evidence["owners"] = owners.gather(module.params["request"], evidence["engine"])
     except (OSError, ValueError) as error:
         module.fail_json(msg="cannot be read: %s" % error)

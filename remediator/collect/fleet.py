@@ -15,7 +15,7 @@ from .local import TIMEOUT
 
 # what runs on the host: a package of its own there, standard library only
 PROBE: Final = (
-    "__init__", "probe", "command", "containers", "runs", "masks", "owners", "usage", "processes", "sockets", "layers",
+    "__init__", "probe", "api", "containers", "runs", "masks", "owners", "usage", "processes", "sockets", "layers",
     "surroundings",
 )  # fmt: skip
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from . import command, containers, owners, probe
+from . import api, containers, owners, probe
 
 RECORDED = "engine.json"  # beside a file tree's root directory: recorded engine documents
 TIMEOUT = 10  # seconds that the engine has for an answer
@@ -75,7 +75,7 @@ def _image(client: Any, identity: str) -> dict[str, Any] | None:
 
 
 def _reason(error: Exception) -> str:
-    return command.reason(f"{type(error).__name__}: {error}" if "Timeout" in type(error).__name__ else str(error))
+    return api.reason(f"{type(error).__name__}: {error}" if "Timeout" in type(error).__name__ else str(error))
 
 
 class RecordedEngine:

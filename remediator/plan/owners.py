@@ -112,9 +112,9 @@ def _project(state: HostState, source: Mapping[str, Any]) -> Project:
 
 def _compose(state: HostState, facts: Mapping[str, Fact], some: dict[str, list[Change]], routed: Routed) -> None:
     """One edit for each file of a project, and one recreate for each service that needs it."""
-    everything = [one for changes in some.values() for one in changes]
     from .. import compose
 
+    everything = [one for changes in some.values() for one in changes]
     source = facts[next(iter(some))].evidence["source"]
     try:
         project = _project(state, source)
