@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from . import flags
@@ -153,9 +154,11 @@ def option_files(units: list[str], texts: Mapping[str, str]) -> list[str]:
     return _directives(units, texts).option_files
 
 
-def of_unit(units: list[str], texts: Mapping[str, str]) -> Start:
-    """The next start by systemd."""
-    unit = _directives(units, texts)
+@lru_cache(maxsize=64)  # it is asked for several times a host, and the hosts of a fleet share their units
+def _of_unit(units: tuple[str, ...], files: tuple[tuple[str, str], ...]) -> Start:
+    """The next start by systemd, of the texts of files."""
+    texts = dict(files)
+    unit = _directives(list(units), texts)
     if len(unit.starts) != 1:
         told = "the unit has no ExecStart" if not unit.starts else "the unit has more than one ExecStart"
         return Start(unsure=told)
@@ -172,8 +175,8 @@ def of_unit(units: list[str], texts: Mapping[str, str]) -> Start:
         unsure = f"the unit starts {program or 'nothing'}, which is not dockerd"
     elif any(one.text and not one.text.strip(MASK) for one in words):
         unsure = "words of the command line are masked"
-    files = tuple(dict.fromkeys([*units, *unit.option_files]))
-    return Start(tuple(words), files, unsure, _unused(texts, set(unit.option_files), used, "the unit"))
+    sources = tuple(dict.fromkeys([*units, *unit.option_files]))
+    return Start(tuple(words), sources, unsure, _unused(texts, set(unit.option_files), used, "the unit"))
 
 
 def of_script(script: str, texts: Mapping[str, str]) -> Start:
@@ -215,7 +218,7 @@ def next_start(evidence: Mapping[str, Any]) -> Start:
     """The next start, of {init, units, script, files: {path: {text}}}."""
     texts = {path: str(one.get("text", "")) for path, one in evidence["files"].items()}
     if evidence["units"] and (evidence["init"] == "systemd" or not evidence["script"]):
-        return of_unit(list(evidence["units"]), texts)
+        return _of_unit(tuple(evidence["units"]), tuple(texts.items()))
     if evidence["script"]:
         return of_script(evidence["script"], texts)
     return Start(unsure="neither a unit nor an init script of docker is known")

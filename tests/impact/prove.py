@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +24,7 @@ from tests.impact.scenario import Scenario
 from tests.impact.stage import Stage
 from tests.lab.host import Host
 from tests.lab.lab import Lab
+from tests.lab.program import remediator
 from tests.lab.test_generations_fleet import CLEAN
 
 OBSERVED = 4  # seconds: the containers of scenarios do all that they ever do within one
@@ -163,10 +162,7 @@ class Prover:
             stage.end()
 
     def _program(self, host: Host, *words: str | Path) -> None:
-        known = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
-        environment = {**known, "LANG": "C.UTF-8", "REMEDIATOR_STATE": str(self._work / host.name)}
-        argv = [sys.executable, "-m", "remediator", *map(str, words)]
-        done = subprocess.run(argv, capture_output=True, text=True, env=environment, timeout=240, check=False)
+        done = remediator(self._work / host.name, *words)
         assert done.returncode in (0, 2), done.stdout[-1000:] + done.stderr[-1000:]
 
     def _plan(self, host: Host, scenario: Scenario) -> tuple[Path, Plan]:

@@ -18,6 +18,7 @@ import yaml
 
 from tests.lab.host import Host
 from tests.lab.lab import Lab
+from tests.lab.program import remediator
 from tests.lab.recipe import GENERATIONS
 
 pytestmark = pytest.mark.lab
@@ -33,15 +34,7 @@ class Fleet:
 
     def run(self, *arguments: str, code: int | None = None) -> subprocess.CompletedProcess[str]:
         """Run remediator; with `code` the exit code must be that."""
-        done = subprocess.run(
-            [sys.executable, "-m", "remediator", *arguments],
-            capture_output=True,
-            text=True,
-            env={**os.environ, "REMEDIATOR_STATE": str(self.state)},
-            cwd=self.state.parent,
-            check=False,
-            timeout=900,
-        )
+        done = remediator(self.state, *arguments, folder=self.state.parent)
         if code is not None:
             assert done.returncode == code, f"{arguments}\n{done.stdout[-5000:]}\n{done.stderr[-5000:]}"
         return done

@@ -9,9 +9,7 @@ all three, and notes what is to be seen. The tests, one a generation, then only 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -28,6 +26,7 @@ from remediator.plan.model import HostPlan, Plan, Policy
 from remediator.plan.plan import plan_host
 from tests.lab.host import Host
 from tests.lab.lab import Lab
+from tests.lab.program import remediator
 from tests.lab.recipe import GENERATIONS
 
 pytestmark = pytest.mark.lab
@@ -96,11 +95,7 @@ class Fleet:
 
     def remediator(self, *words: str | Path) -> Product:
         """Run the program in a process of its own."""
-        known = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
-        environment = {**known, "LANG": "C.UTF-8", "REMEDIATOR_STATE": str(self._work / "state")}
-        argv = [sys.executable, "-m", "remediator", *map(str, words)]
-        done = subprocess.run(argv, capture_output=True, text=True, env=environment, timeout=240, check=False)
-        return Product(done)
+        return Product(remediator(self._work / "state", *words))
 
     def look(self) -> dict[str, HostState]:
         """The hosts as `remediator collect` sees them."""

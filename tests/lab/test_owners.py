@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -20,6 +17,7 @@ from remediator.plan.model import HostPlan, Policy
 from remediator.plan.plan import plan_host
 from tests.lab.host import Host
 from tests.lab.lab import Lab
+from tests.lab.program import remediator
 
 pytestmark = pytest.mark.lab
 
@@ -105,16 +103,7 @@ class Story:
 
 def collected(lab: Lab, host: Host) -> tuple[HostState, str]:
     """The state of a host as the program collects it, and its text."""
-    words = ["collect", "-i", str(lab.inventory()), "--limit", host.name]
-    known = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
-    done = subprocess.run(
-        [sys.executable, "-m", "remediator", *words],
-        capture_output=True,
-        text=True,
-        env={**known, "LANG": "C.UTF-8"},
-        timeout=120,
-        check=False,
-    )
+    done = remediator(lab.directory / "state", "collect", "-i", lab.inventory(), "--limit", host.name)
     assert done.returncode == 0, done.stderr
     return msgspec.json.decode(done.stdout, type=HostState), done.stdout
 

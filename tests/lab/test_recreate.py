@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +11,7 @@ import pytest
 
 from tests.lab.host import Host
 from tests.lab.lab import Lab
+from tests.lab.program import remediator
 
 pytestmark = pytest.mark.lab
 
@@ -47,14 +45,7 @@ class Shop:
 
     def run(self, *words: str, code: int) -> str:
         """Run the program; its output."""
-        done = subprocess.run(
-            [sys.executable, "-m", "remediator", *words],
-            capture_output=True,
-            text=True,
-            cwd=self.folder,
-            env={**os.environ, "REMEDIATOR_STATE": str(self.folder / "state")},
-            check=False,
-        )
+        done = remediator(self.folder / "state", *words, folder=self.folder)
         assert done.returncode == code, done.stdout[-4000:] + done.stderr[-4000:]
         return done.stdout
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ import pytest
 from tests.lab import processes
 from tests.lab.host import Host
 from tests.lab.lab import Lab
+from tests.lab.program import remediator
 
 pytestmark = pytest.mark.lab
 
@@ -40,14 +38,7 @@ class Swarm:
 
     def run(self, *words: str, code: int) -> str:
         """Run the program; its output."""
-        done = subprocess.run(
-            [sys.executable, "-m", "remediator", *words],
-            capture_output=True,
-            text=True,
-            cwd=self.folder,
-            env={**os.environ, "REMEDIATOR_STATE": str(self.folder / "state")},
-            check=False,
-        )
+        done = remediator(self.folder / "state", *words, folder=self.folder)
         assert done.returncode == code, done.stdout[-4000:] + done.stderr[-4000:]
         return done.stdout
 
