@@ -73,9 +73,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def faults(work: Path, wanted: int, generations: list[str], count: int, seed: int) -> list[Verdict]:
-    """So many faults on a fleet of so many hosts; every kind as often, each at all moments in a random order."""
+    """So many faults on a fleet of so many hosts: every kind as often, at all moments in a random order."""
     chance = random.Random(seed)
     found: list[Verdict] = []
+    hit: dict[str, set[Moment]] = {generation: set() for generation in generations}
     with Lab.create() as lab:
         fleet = Fleet(lab, boot(lab, itertools.islice(itertools.cycle(generations), count)), work)
         one = Campaign(fleet, seed)
@@ -89,20 +90,25 @@ def faults(work: Path, wanted: int, generations: list[str], count: int, seed: in
             if everywhere < alone:
                 kind = min(strikes.EVERYWHERE, key=lambda kind: hits[kind])
                 name = chance.choice(list(fleet.hosts))
-                planned[name] = kind, next(_order(order, kind, one.moments[name], chance))
+                planned[name] = kind, next(_order(order, "everywhere", one.moments[name], chance))
             else:
                 kinds = itertools.cycle(sorted(strikes.ALONE, key=lambda kind: (hits[kind], chance.random())))
                 for name, host in fleet.hosts.items():
-                    kind = next(kinds)
-                    key = f"{kind} {host.generation}"
-                    planned[name] = kind, next(_order(order, key, one.moments[name], chance))
-            found += one.round(planned, resume=chance.random() < 0.5)
+                    planned[name] = next(kinds), next(_order(order, host.generation, one.moments[name], chance))
+            judged = one.round(planned, resume=chance.random() < 0.5)
+            for verdict in judged:
+                if verdict.host in planned:
+                    hit[verdict.generation].add(planned[verdict.host][1])
+            found += judged
             campaign.save(work / "verdicts.json", found, seed)
             fleet.say(f"{len(found)} of {wanted} faults, {sum(verdict.survived for verdict in found)} survived")
             if fleet.broken:
                 _replace(lab, fleet)
                 one = Campaign(fleet, seed + len(found))
                 one.prepare()
+        moments = {host.generation: one.moments[name] for name, host in fleet.hosts.items()}
+        told = (f"{len(hit[key].intersection(some))} of {len(some)} on {key}" for key, some in sorted(moments.items()))
+        fleet.say(f"moments that were hit: {', '.join(told)}")
     return found
 
 
