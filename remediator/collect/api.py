@@ -14,8 +14,6 @@ from urllib.parse import quote
 
 from . import containers
 
-SOCKET = "unix:///var/run/docker.sock"
-
 
 class _Connection(http.client.HTTPConnection):
     """HTTP over a socket of this host."""
@@ -31,14 +29,14 @@ class _Connection(http.client.HTTPConnection):
 
 
 class ApiEngine:
-    """The engine behind the environment's DOCKER_HOST where that is a socket, or behind the default socket."""
+    """The engine behind the environment's DOCKER_HOST where that is a socket, or behind that of the daemon."""
 
     def __init__(self, timeout: int = 10) -> None:
         self._timeout = timeout
 
-    def collect(self) -> dict[str, Any]:
+    def collect(self, path: str) -> dict[str, Any]:
         """The engine's documents, or {error: reason} where it gives none within the time limit (seconds an answer)."""
-        address = os.environ.get("DOCKER_HOST") or SOCKET
+        address = os.environ.get("DOCKER_HOST") or "unix://" + path
         if not address.startswith("unix://"):
             return {"error": f"DOCKER_HOST names no socket of this host: {address}"}
         connection = _Connection(address[len("unix://") :], self._timeout)

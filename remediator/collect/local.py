@@ -17,18 +17,19 @@ _PARALLEL = 4
 
 
 class SdkEngine:
-    """The engine behind the environment's DOCKER_HOST, or the default socket, by way of the SDK."""
+    """The engine behind the environment's DOCKER_HOST, or the daemon's socket, by way of the SDK."""
 
     def __init__(self, timeout: int = TIMEOUT) -> None:
         self._timeout = timeout
 
-    def collect(self) -> dict[str, Any]:
+    def collect(self, path: str) -> dict[str, Any]:
         """The engine's documents, or {error: reason} where it gives none within the time limit."""
         import docker
         import requests
 
+        address = os.environ.get("DOCKER_HOST") or f"unix://{path}"
         try:
-            client = docker.APIClient(base_url=os.environ.get("DOCKER_HOST"), version="auto", timeout=self._timeout)
+            client = docker.APIClient(base_url=address, version="auto", timeout=self._timeout)
         except docker.errors.DockerException as error:
             return {"error": _reason(error)}
         try:
@@ -84,7 +85,7 @@ class RecordedEngine:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def collect(self) -> dict[str, Any]:
+    def collect(self, _path: str) -> dict[str, Any]:
         """The recorded documents; {error: reason} where there is no recording.
 
         Raises InputError for one that cannot be read.

@@ -46,6 +46,7 @@ INIT_SCRIPT = "/etc/init.d/docker"
 _OPTION_LINES = r"OPT|DOCKER|--"
 _SCRIPT_LINES = r"OPT|BASE=|other_args|/etc/(default|sysconfig)/"
 DEFAULT_CONFIG = "/etc/docker/daemon.json"
+SOCKET = "/run/docker.sock"
 
 _TYPES = {
     stat.S_IFREG: "file",
@@ -375,11 +376,10 @@ def tokens(tree: Tree, argv: list[str], document: Any) -> dict[str, list[str]]:
     hosts = document.get("hosts") if isinstance(document, dict) else None
     listed = hosts if isinstance(hosts, list) else []
     sockets += [one[len("unix://") :] for one in listed if isinstance(one, str) and one.startswith("unix://")]
-    found["{socket}"] = _distinct(tree, [one or "/run/docker.sock" for one in sockets] or ["/run/docker.sock"])
-    containerd = option(argv, "containerd")
-    candidates = [containerd] if containerd else []
-    candidates += ["/run/containerd/containerd.sock", "/run/docker/containerd/containerd.sock"]
-    found["{containerd-socket}"] = _distinct(tree, candidates)[:1]
+    sockets = _distinct(tree, [one or SOCKET for one in sockets] or [SOCKET])
+    found["{socket}"] = sorted(sockets, key=lambda one: one != SOCKET)
+    candidates = ["/run/containerd/containerd.sock", "/run/docker/containerd/containerd.sock"]
+    found["{containerd-socket}"] = _distinct(tree, [option(argv, "containerd") or candidates[0], *candidates])[:1]
     return found
 
 
@@ -539,7 +539,7 @@ def collect(request: dict[str, Any], engine: Any = None) -> dict[str, Any]:
     """The evidence that a request asks for.
 
     request: {root: path, read: [{path: path, pattern or token, keep: regex, having: text}], stat: [path or
-    token]}. engine: an object whose `collect()` gives {info, version, bridge, containers} or {error}.
+    token]}. engine: an object whose `collect(path of its socket)` gives {info, bridge, containers} or {error}.
     """
     tree = Tree(request.get("root", "/"))
     daemon = find_daemon(tree)
@@ -583,7 +583,9 @@ def collect(request: dict[str, Any], engine: Any = None) -> dict[str, Any]:
         "data_root_mount": _partition(tree, paths["{daemon:data-root}"][0]),
         "docker_group": _group_members(tree, "docker"),
         "accounts": _accounts(tree),
-        "engine": engine.collect() if engine is not None else {"error": "no engine data"},
+        "engine": engine.collect((paths["{socket}"] or [SOCKET])[0])
+        if engine is not None
+        else {"error": "no engine data"},
     }
 
 

@@ -109,9 +109,9 @@ def collected(host: Host) -> dict[str, Any]:
         host.write(f"/run/probe/remediator_probe/{name}.py", source)
     code = (
         "import json, sys; sys.path.insert(0, '/run/probe')\n"
-        "from remediator_probe import command, owners, probe\n"
+        "from remediator_probe import api, owners, probe\n"
         "request = json.load(sys.stdin)\n"
-        "found = probe.collect(request, command.CliEngine(10))\n"
+        "found = probe.collect(request, api.ApiEngine(10))\n"
         "found['owners'] = owners.gather(request, found['engine'])\n"
         "json.dump(found, sys.stdout)\n"
     )

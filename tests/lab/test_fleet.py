@@ -256,3 +256,31 @@ def test_directories_and_scripts_are_inventories(own_lab: Lab, tmp_path: Path) -
     assert [one["host"]["name"] for one in found["hosts"]] == ["dynamic", "fixed"]
     found = fleet.json("audit", "-i", str(folder), "--limit", "scripted", code=2)
     assert [one["host"]["name"] for one in found["hosts"]] == ["dynamic"]
+
+
+# A unit without docker.socket, of which systemd keeps the old socket: what connects there waits for ever.
+OWN_UNIT = """[Unit]
+After=containerd.service
+[Service]
+Type=notify
+ExecStart=/usr/sbin/dockerd --containerd=/run/containerd/containerd.sock
+ExecReload=/bin/kill -s HUP $MAINPID
+KillMode=process
+Delegate=yes
+"""
+
+
+def test_a_daemon_on_another_socket_is_looked_at_and_changed(own_lab: Lab, tmp_path: Path) -> None:
+    """The engine is asked where its own settings say that it listens."""
+    host = own_lab.host("moved", "28.5")
+    host.run(["systemctl", "stop", "docker.service"])
+    host.write("/etc/systemd/system/docker.service", OWN_UNIT)
+    host.write("/etc/docker/daemon.json", '{"hosts": ["unix:///srv/docker.sock"]}\n')
+    host.run(["systemctl", "daemon-reload"])
+    host.run(["systemctl", "start", "docker.service"])
+    fleet = Fleet(own_lab, [host], tmp_path / "state")
+    fleet.run("plan", "-i", str(fleet.inventory), *UNSAFE, "-o", "plan.json", code=2)
+    fleet.run("apply", "plan.json", "--yes", code=2)
+    words = ["docker", "-H", "unix:///srv/docker.sock", "info", "--format", "{{.LiveRestoreEnabled}}"]
+    assert host.run(words).stdout.strip() == "true"
+    fleet.run("plan", "-i", str(fleet.inventory), *UNSAFE, code=0)

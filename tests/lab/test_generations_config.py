@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from remediator.collect import local
+from remediator.collect import local, probe
 from remediator.dockerd import options
 from remediator.model import Disruption, HostState, Outcome
 from remediator.plan.model import HostPlan
@@ -313,14 +313,14 @@ class Asked:
 
 @pytest.fixture(scope="module")
 def asked(fleet: Fleet) -> dict[str, Asked]:
-    """iptables=false, a key of nobody's business, and the engine asked by command line and by SDK."""
+    """iptables=false, a key of nobody's business, and the engine asked at its socket and by SDK."""
     fleet.reset({"iptables": False, "max-concurrent-downloads": 7})
     fleet.each(lambda host: host.run_container("one"))
     states, found = fleet.look(), {}
     with pytest.MonkeyPatch.context() as patch:
         for one, host in fleet.hosts.items():
             patch.setenv("DOCKER_HOST", f"unix://{host.root}/run/docker.sock")
-            found[one] = local.SdkEngine().collect()
+            found[one] = local.SdkEngine().collect(probe.SOCKET)
     return {one: Asked(states[one], found[one]) for one in fleet.hosts}
 
 

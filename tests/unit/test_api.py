@@ -54,7 +54,7 @@ def engine(path: Path, answers: Mapping[str, Any], monkeypatch: pytest.MonkeyPat
         def log_message(self, *_words: Any) -> None:
             pass
 
-    monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
     with socketserver.ThreadingUnixStreamServer(str(path), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
@@ -68,7 +68,7 @@ def engine(path: Path, answers: Mapping[str, Any], monkeypatch: pytest.MonkeyPat
 
 def test_documents_are_asked_for_in_the_engines_own_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with engine(tmp_path / "s", ANSWERS, monkeypatch):
-        found = ApiEngine().collect()
+        found = ApiEngine().collect(str(tmp_path / "s"))
     assert list(found["containers"]) == ["web"]  # the other one is gone since it was listed
     assert found["containers"]["web"]["image"] == {"digests": ["shop@sha256:d1"]}
     assert found["info"]["ServerVersion"] == "26.1.5"
@@ -80,12 +80,12 @@ def test_documents_are_asked_for_in_the_engines_own_version(tmp_path: Path, monk
 def test_services_are_asked_for_where_the_host_manages_a_swarm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     swarm = {"/v1.45/info": {"Swarm": {"ControlAvailable": True}}, "/v1.45/services": [{"ID": "s1"}]}
     with engine(tmp_path / "s", {**ANSWERS, **swarm}, monkeypatch):
-        assert list(ApiEngine().collect()["services"]) == ["s1"]
+        assert list(ApiEngine().collect(str(tmp_path / "s"))["services"]) == ["s1"]
 
 
 def test_a_daemon_without_a_bridge_network_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with engine(tmp_path / "s", {**ANSWERS, "/v1.45/networks/bridge": 404}, monkeypatch):
-        assert ApiEngine().collect()["bridge"] == {"Id": "", "Options": {}}
+        assert ApiEngine().collect(str(tmp_path / "s"))["bridge"] == {"Id": "", "Options": {}}
 
 
 @pytest.mark.parametrize(
@@ -101,16 +101,24 @@ def test_an_engine_that_gives_no_answer_is_a_reason(
     answers: dict[str, Any], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with engine(tmp_path / "s", {**ANSWERS, **answers}, monkeypatch):
-        found = ApiEngine(timeout=1).collect()
+        found = ApiEngine(timeout=1).collect(str(tmp_path / "s"))
     assert list(found) == ["error"]
     assert found["error"].startswith(told)
 
 
 def test_no_engine_at_the_socket_is_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none")
-    assert ApiEngine().collect() == {"error": "no engine answers at its socket"}
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    assert ApiEngine().collect(str(tmp_path / "s")) == {"error": "no engine answers at its socket"}
 
 
-def test_an_engine_of_another_host_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_may_name_another_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with engine(tmp_path / "s", ANSWERS, monkeypatch):
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/s")
+        assert "web" in ApiEngine().collect("/run/docker.sock")["containers"]
+
+
+def test_an_engine_of_another_host_is_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", "tcp://192.0.2.1:2376")
-    assert ApiEngine().collect() == {"error": "DOCKER_HOST names no socket of this host: tcp://192.0.2.1:2376"}
+    assert ApiEngine().collect(str(tmp_path / "s")) == {
+        "error": "DOCKER_HOST names no socket of this host: tcp://192.0.2.1:2376"
+    }
