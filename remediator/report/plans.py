@@ -166,61 +166,74 @@ def _signature(one: Change) -> tuple[str, str, str, str, str]:
     )
 
 
-def _note_impact(found: dict[str, list[str]], changes: Iterable[Change], whose: str) -> None:
-    """Keep what changes break or may break, and for whom."""
-    for sentence in dict.fromkeys(line for one in changes for line in one.evidence):
-        if sentence.startswith((BREAKS, UNKNOWN)):
-            found.setdefault(sentence, []).append(whose)
+class _Concerned:
+    """Whom a line of a fleet's plan concerns: hosts, and by what it breaks or may break for whom."""
 
+    def __init__(self) -> None:
+        self.hosts: dict[str, None] = {}  # a set that keeps its order
+        self.impact: dict[str, list[str]] = {}
 
-def _tell_impact(found: Mapping[str, list[str]], out: Writer) -> None:
-    """What breaks first, then what cannot be judged; a few sentences, since all of them stand in the plan's file."""
-    ordered = sorted(found.items(), key=lambda one: not one[0].startswith(BREAKS))
-    for sentence, names in ordered[:_MOST_SENTENCES]:
-        out.line(f"      {_hosts(names, 0)}: {sentence}", "yellow" if sentence.startswith(BREAKS) else "dim")
-    if len(ordered) > _MOST_SENTENCES:
-        out.line(f"      and {len(ordered) - _MOST_SENTENCES} more, which the plan's file has", "dim")
+    def add(self, host: str, changes: Iterable[Change], whose: str) -> None:
+        """Add a host, and what changes do to `whose`: the host, or a container on it."""
+        self.hosts[host] = None
+        for sentence in dict.fromkeys(line for one in changes for line in one.evidence):
+            if sentence.startswith((BREAKS, UNKNOWN)):
+                self.impact.setdefault(sentence, []).append(whose)
+
+    def tell_impact(self, out: Writer) -> None:
+        """What breaks first, then what cannot be judged; a few sentences, since all of them are in the plan's file."""
+        ordered = sorted(self.impact.items(), key=lambda one: not one[0].startswith(BREAKS))
+        for sentence, names in ordered[:_MOST_SENTENCES]:
+            out.line(f"      {_hosts(names, 0)}: {sentence}", "yellow" if sentence.startswith(BREAKS) else "dim")
+        if len(ordered) > _MOST_SENTENCES:
+            out.line(f"      and {len(ordered) - _MOST_SENTENCES} more, which the plan's file has", "dim")
 
 
 def fleet_plan(document: Plan, out: Writer) -> None:
     """The plan of many hosts: what is changed where, what that breaks, what is held, and a table of disruption."""
-    changes: dict[tuple[str, str, str, str, str], list[str]] = {}
-    held: dict[tuple[str, str], set[str]] = {}
-    impact: dict[tuple[str, ...], dict[str, list[str]]] = {}
+    changes: dict[tuple[str, str, str, str, str], _Concerned] = {}
+    held: dict[tuple[str, str], _Concerned] = {}
     for host in document.hosts:
+        name = host.host.name
         for one in host.changes:
-            changes.setdefault(_signature(one), []).append(host.host.name)
-            _note_impact(impact.setdefault(_signature(one), {}), [one], host.host.name)
+            changes.setdefault(_signature(one), _Concerned()).add(name, [one], name)
         for other in host.held:
-            key = other.finding.control, other.reason
-            held.setdefault(key, set()).add(host.host.name)
-            whose = f"{host.host.name} {other.finding.resource}"
-            on = whose if other.finding.kind == "container" else host.host.name
-            _note_impact(impact.setdefault(key, {}), other.finding.changes, on)
-    for (name, path, before, after, control), hosts in sorted(changes.items()):
+            found = other.finding
+            whose = f"{name} {found.resource}" if found.kind == "container" else name
+            held.setdefault((found.control, other.reason), _Concerned()).add(name, found.changes, whose)
+    for (resource, path, before, after, control), concerned in sorted(changes.items(), key=lambda one: one[0]):
         out.parts(
             ("  ~ ", "yellow"),
-            (name, "bold"),
+            (resource, "bold"),
             f" {path}: ",
             (before, "red"),
             " -> ",
             (after, "green"),
             (f"  [{control}]", "dim"),
         )
-        out.line(f"      {_hosts(hosts, len(document.hosts))}", "dim")
-        _tell_impact(impact[name, path, before, after, control], out)
+        out.line(f"      {_hosts(list(concerned.hosts), len(document.hosts))}", "dim")
+        concerned.tell_impact(out)
     if held:
         out.line()
         out.line("Held (not run):", "bold")
-    for (held_control, reason), names in sorted(held.items()):
-        title = _title(document.controls, held_control)
-        out.parts(("  # ", "yellow"), title, (f": {_hosts(sorted(names), len(document.hosts))}", "dim"))
-        out.line(f"      {_because(document.controls, held_control, reason)}", "dim")
-        _tell_impact(impact[held_control, reason], out)
+    for (control, reason), concerned in sorted(held.items(), key=lambda one: one[0]):
+        title = _title(document.controls, control)
+        out.parts(("  # ", "yellow"), title, (f": {_hosts(sorted(concerned.hosts), len(document.hosts))}", "dim"))
+        out.line(f"      {_because(document.controls, control, reason)}", "dim")
+        concerned.tell_impact(out)
     for host in document.hosts:
         for note in host.notes:
             out.line(f"Note: {host.host.name}: {note}", "yellow")
     out.line()
+    _disruptions(document, out)
+    unreached(document.unreached, out)
+    total = {key: sum(host.counts.get(key, 0) for host in document.hosts) for key in ("findings", "planned", "held")}
+    many = f"{counted(len(document.hosts), 'host')}, {counted(total['findings'], 'finding')}"
+    out.line(f"{many}: {total['planned']} planned, {total['held']} held", "bold")
+
+
+def _disruptions(document: Plan, out: Writer) -> None:
+    """The table of hosts by how many of their changes disturb them how much."""
     columns = [one.value for one in Disruption]
     width = max([len(host.host.name) for host in document.hosts] + [4])
     out.line(f"{'host':{width}}  {'  '.join(f'{one:>8}' for one in columns)}  {'held':>6}  daemon", "bold")
@@ -231,12 +244,6 @@ def fleet_plan(document: Plan, out: Writer) -> None:
             f"{host.host.name:{width}}  {'  '.join(f'{number[one]:>8}' for one in columns)}  {len(host.held):>6}  "
             f"{'left alone' if action == 'none' else action}"
         )
-    unreached(document.unreached, out)
-    total = {key: sum(host.counts.get(key, 0) for host in document.hosts) for key in ("findings", "planned", "held")}
-    out.line(
-        f"{len(document.hosts)} hosts, {total['findings']} findings: {total['planned']} planned, {total['held']} held",
-        "bold",
-    )
 
 
 def fleet_summary(hosts: Iterable[Summary], out: Writer) -> int:
@@ -260,7 +267,8 @@ def fleet_summary(hosts: Iterable[Summary], out: Writer) -> int:
     for action, number in sorted(actions.items()):
         out.line(f"daemon {'left alone' if action == 'none' else action}: {number} hosts")
     planned, held = counts.get("planned", 0), counts.get("held", 0)
-    out.line(f"{total} hosts, {counts.get('findings', 0)} findings: {planned} planned, {held} held", "bold")
+    many = f"{counted(total, 'host')}, {counted(counts.get('findings', 0), 'finding')}"
+    out.line(f"{many}: {planned} planned, {held} held", "bold")
     return sum(number for _, number in controls.values())
 
 
