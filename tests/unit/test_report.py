@@ -18,7 +18,7 @@ from remediator.model import ABSENT, Disruption, Safety
 from remediator.plan.model import Policy
 from remediator.plan.plan import make
 from remediator.report import plans, terminal, text
-from tests.unit.host import CONFIG, MIB, engine, file, inspect, program, state
+from tests.unit.host import CONFIG, MIB, baseline, engine, file, inspect, program, state
 
 EVIL = "evil\x1b[2J\x1b]0;title\x07\r\n\u202egnp\x9b31m"
 POLICY = Policy(Safety.UNSAFE, Disruption.RESTART)
@@ -70,6 +70,36 @@ def test_colour_is_for_terminals() -> None:
     for code in sorted(terminal._COLOURS.values(), key=len, reverse=True):
         coloured = coloured.replace(f"\x1b[{code}m", "")
     assert plain == coloured.replace("\x1b[0m", "")
+
+
+def test_a_plan_of_many_hosts_tells_the_same_change_once() -> None:
+    """Each change and each reason is told once, with the hosts that it concerns; a table tells what is disturbed."""
+    hosts = {"a": None, "b": None, "c": '{"live-restore": true}'}
+    states = [
+        state(config, root="/", daemon={}, found=engine(), about={"hostname": one}) for one, config in hosts.items()
+    ]
+    chosen = baseline("docker-live-restore", "docker-no-new-privileges", "docker-icc")
+    out = io.StringIO()
+    policy = Policy(Safety.UNSAFE, Disruption.RELOAD)
+    plan = make(states, chosen, policy, datetime(2026, 11, 23, tzinfo=UTC), inventory="hosts.yml")
+    plans.plan(plan, text.Writer(out))
+    lines = out.getvalue().splitlines()
+    assert lines[:2] == [
+        "  ~ /etc/docker/daemon.json /live-restore: (not set) -> true  [docker-live-restore]",
+        "      a, b",
+    ]
+    held = lines[lines.index("Held (not run):") + 1 :]
+    assert [one for one in held if one.startswith("  # ")] == [
+        "  # Default bridge lets containers talk to each other  [docker-icc]: all 3 hosts",
+        "  # Containers can gain privileges by default  [docker-no-new-privileges]: all 3 hosts",
+    ]
+    table = [line.split() for line in lines if line.split()[:1] in (["a"], ["b"], ["c"])]
+    assert [(row[0], row[2], row[6], row[7]) for row in table] == [
+        ("a", "1", "2", "reload"),
+        ("b", "1", "2", "reload"),
+        ("c", "0", "2", "left"),
+    ]
+    assert lines[-2] == "3 hosts, 9 findings: 2 planned, 6 held"
 
 
 @given(st.text())
