@@ -76,7 +76,6 @@ def faults(work: Path, wanted: int, generations: list[str], count: int, seed: in
     """So many faults on a fleet of so many hosts: every kind as often, at all moments in a random order."""
     chance = random.Random(seed)
     found: list[Verdict] = []
-    hit: dict[str, set[Moment]] = {generation: set() for generation in generations}
     with Lab.create() as lab:
         fleet = Fleet(lab, boot(lab, itertools.islice(itertools.cycle(generations), count)), work)
         one = Campaign(fleet, seed)
@@ -95,19 +94,18 @@ def faults(work: Path, wanted: int, generations: list[str], count: int, seed: in
                 kinds = itertools.cycle(sorted(strikes.ALONE, key=lambda kind: (hits[kind], chance.random())))
                 for name, host in fleet.hosts.items():
                     planned[name] = next(kinds), next(_order(order, host.generation, one.moments[name], chance))
-            judged = one.round(planned, resume=chance.random() < 0.5)
-            for verdict in judged:
-                if verdict.host in planned:
-                    hit[verdict.generation].add(planned[verdict.host][1])
-            found += judged
+            found += one.round(planned, resume=chance.random() < 0.5)
             campaign.save(work / "verdicts.json", found, seed)
             fleet.say(f"{len(found)} of {wanted} faults, {sum(verdict.survived for verdict in found)} survived")
             if fleet.broken:
                 _replace(lab, fleet)
-                one = Campaign(fleet, seed + len(found))
+                one, former = Campaign(fleet, seed + len(found)), one
+                one.hit = former.hit
                 one.prepare()
         moments = {host.generation: one.moments[name] for name, host in fleet.hosts.items()}
-        told = (f"{len(hit[key].intersection(some))} of {len(some)} on {key}" for key, some in sorted(moments.items()))
+        told = (
+            f"{len(one.hit[key].intersection(some))} of {len(some)} on {key}" for key, some in sorted(moments.items())
+        )
         fleet.say(f"moments that were hit: {', '.join(told)}")
     return found
 

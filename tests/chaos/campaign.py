@@ -7,8 +7,9 @@ import json
 import random
 import subprocess
 import time
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests.chaos import fleet as fleets
@@ -25,6 +26,16 @@ PATIENCE = 420.0  # seconds until a host has to have settled, on a busy machine
 # alive and takes that for a stop by hand (all three generations).
 LOST_UNGUARDED = {"dockerd": frozenset({"once", "picky"}), "reboot": frozenset({"once"})}
 NOTHING: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Hit:
+    """What hit a host's apply: the kind of fault, at which moment, and which containers it may cost."""
+
+    kind: str
+    moment: Moment
+    delay: float
+    cost: frozenset[str] = NOTHING
 
 
 @dataclass
@@ -55,6 +66,7 @@ class Campaign:
         self.before: dict[str, Picture] = {}
         self.after: dict[str, Picture] = {}
         self.moments: dict[str, list[Moment]] = {}
+        self.hit: defaultdict[str, set[Moment]] = defaultdict(set)  # by generation
 
     def prepare(self) -> None:
         """Make the plan, and apply it undisturbed: its moments, and how the hosts are before and after."""
@@ -87,17 +99,11 @@ class Campaign:
         }
         one.plan()
         process = one.start()
-        exempt = self._watch(process, planned)
-        verdicts = {
-            name: Verdict(
-                planned[name].kind if name in planned else "none",
-                host.generation,
-                name,
-                f"{planned[name].moment} +{planned[name].delay}s" if name in planned else "",
-                name in exempt,
-            )
-            for name, host in one.hosts.items()
-        }
+        hits = self._watch(process, planned)
+        verdicts = {name: Verdict("none", host.generation, name, "", False) for name, host in one.hosts.items()}
+        for name, hit in hits.items():
+            told = f"{hit.moment} +{hit.delay}s"
+            verdicts[name] = Verdict(hit.kind, one.hosts[name].generation, name, told, True)
         for timer in one.timers:
             timer.join()
         one.timers.clear()
@@ -105,11 +111,13 @@ class Campaign:
             self._resume(verdicts)
         self._settle(verdicts)
         for name, seen in one.pictures().items():
-            self._judge(verdicts[name], seen, exempt.get(name, NOTHING))
+            self._judge(verdicts[name], seen, hits[name].cost if name in hits else NOTHING)
             if not verdicts[name].survived:
                 words = ["journalctl", "--unit=docker", "--output=short-precise", "--no-pager", "--lines=300"]
                 verdicts[name].daemon = one.hosts[name].run(words, check=False).stdout
-        self._roll_back(verdicts, exempt)
+        self._roll_back(verdicts, hits)
+        for name, hit in hits.items():
+            self.hit[one.hosts[name].generation].add(hit.moment)
         found = [verdict for verdict in verdicts.values() if verdict.hit]
         for verdict in found:
             where = f"{verdict.kind} at {verdict.moment} on {verdict.host}"
@@ -117,9 +125,9 @@ class Campaign:
             one.say(f"{where}: wholly {verdict.state}, {told} [resume: {verdict.resumed or 'not tried'}]")
         return found
 
-    def _watch(self, process: subprocess.Popen[bytes], planned: dict[str, Strike]) -> dict[str, frozenset[str]]:
-        """Wait for the moments, and strike; for each host that was hit, the containers that may be lost by it."""
-        one, exempt = self.fleet, dict[str, frozenset[str]]()
+    def _watch(self, process: subprocess.Popen[bytes], planned: dict[str, Strike]) -> dict[str, Hit]:
+        """Wait for the moments, and strike; what hit which host. What hits all of them hits those under way."""
+        one, hits = self.fleet, dict[str, Hit]()
         deadline = time.monotonic() + PATIENCE
         left, passed = dict(planned), Passed(one)
         everywhere = next((strike for strike in planned.values() if strike.kind in strikes.EVERYWHERE), None)
@@ -132,24 +140,25 @@ class Campaign:
                     if everywhere:
                         left.clear()
                         strikes.pause(strike.delay)
-                        exempt.update(dict.fromkeys(one.hosts, NOTHING))
+                        for each in one.hosts:
+                            if (before := passed.of(each)) and len(before) < len(self.moments[each]):
+                                hits[each] = Hit(strike.kind, before[-1], 0.0)
+                        hits[name] = Hit(strike.kind, strike.moment, strike.delay)
                         strikes.strike(strike, one.hosts[name], one, process)
                         break
-                    exempt[name] = NOTHING
-                    pool.submit(self._alone, strike, one.hosts[name], process, exempt)
+                    hits[name] = Hit(strike.kind, strike.moment, strike.delay)
+                    pool.submit(self._alone, strike, one.hosts[name], process, hits)
                 if time.monotonic() > deadline:
                     one.say("the apply does not end, and is ended")
                     fleets.kill(fleets.descendants(process.pid))
                 time.sleep(0.02)
         process.wait()
-        return exempt
+        return hits
 
-    def _alone(
-        self, strike: Strike, host: Host, process: subprocess.Popen[bytes], exempt: dict[str, frozenset[str]]
-    ) -> None:
+    def _alone(self, strike: Strike, host: Host, process: subprocess.Popen[bytes], hits: dict[str, Hit]) -> None:
         strikes.pause(strike.delay)
-        guarded = (self.fleet.journals(host.name) / "current.json").exists()
-        exempt[host.name] = NOTHING if guarded else LOST_UNGUARDED.get(strike.kind, NOTHING)
+        if not (self.fleet.journals(host.name) / "current.json").exists():
+            hits[host.name] = replace(hits[host.name], cost=LOST_UNGUARDED.get(strike.kind, NOTHING))
         strikes.strike(strike, host, self.fleet, process)
 
     def _settle(self, verdicts: dict[str, Verdict]) -> None:
@@ -172,7 +181,7 @@ class Campaign:
         for name, found in self.fleet.each(wait).items():
             verdicts[name].problems += [f"not settled: {one}" for one in found]
 
-    def _judge(self, verdict: Verdict, seen: Picture, exempt: frozenset[str], only_before: bool = False) -> None:
+    def _judge(self, verdict: Verdict, seen: Picture, cost: frozenset[str], only_before: bool = False) -> None:
         before, after = self.before[verdict.host], self.after[verdict.host]
         verdict.journals = seen.runs
         from_before, from_after = differences(before, seen), differences(after, seen)
@@ -185,7 +194,7 @@ class Campaign:
         else:
             verdict.state = "half"
             verdict.problems.append(f"half: from before {from_before}; from after {from_after}")
-        lost = before.running - seen.running - exempt
+        lost = before.running - seen.running - cost
         if lost:
             verdict.problems.append(f"lost: {sorted(lost)}")
         if not seen.answers:
@@ -211,7 +220,7 @@ class Campaign:
             if not verdict.resumed or "Traceback" in done.stderr:
                 verdict.problems.append(f"resume: {done.stderr[-500:]}")
 
-    def _roll_back(self, verdicts: dict[str, Verdict], exempt: dict[str, frozenset[str]]) -> None:
+    def _roll_back(self, verdicts: dict[str, Verdict], hits: dict[str, Hit]) -> None:
         """Every host goes back by a rollback, which has to bring it to where it was; what cannot is made anew."""
         one = self.fleet
         receipt = one.receipt()
@@ -220,7 +229,8 @@ class Campaign:
             self._settle(verdicts)
             for name, seen in one.pictures().items():
                 sound = verdicts[name].survived
-                self._judge(verdicts[name], seen, exempt.get(name, NOTHING) | {"once"}, only_before=True)
+                cost = hits[name].cost if name in hits else NOTHING
+                self._judge(verdicts[name], seen, cost | {"once"}, only_before=True)
                 if sound and verdicts[name].problems:
                     verdicts[name].problems.append(f"rollback said: {done.stdout[-300:]} {done.stderr[-300:]}")
         one.each(self._reset)
