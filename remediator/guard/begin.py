@@ -176,7 +176,7 @@ def _keep(run: Run, request: Document, seen: Document, engine: Engine) -> None:
     involved = bool(names or request["recreates"] or request["activation"]["action"] != "none")
     info = engine.wait(20) if involved else None
     if involved and info is None:
-        raise GuardError("the daemon does not answer")
+        raise GuardError("the daemon does not answer: " + engine.docker("info")[2])
     found = engine.containers(names) if names else {}
     keys = ["Memory", "MemorySwap", "CpuShares", "PidsLimit", "RestartPolicy"]
     info = info or {}

@@ -75,12 +75,18 @@ def resolve(chosen: list[Finding], state: HostState, around: Scope) -> tuple[lis
     if limits and (reason := _too_much_memory(limits, state, around)):
         hold(limits[0].control, reason)
     if "docker" not in state.about.get("commands", []):
-        for one in dict.fromkeys(found.control for found in kept if any(c.kind == "container" for c in found.changes)):
-            hold(one, "there is no docker command on this host to update containers with")
+        running = candidate.daemon(state)[1].evidence.get("running")
+        for one in _controls(kept, "container", *(["daemon"] if running else [])):
+            hold(one, "there is no docker command on this host to make it take effect with")
     if state.about.get("recorded"):
-        for one in dict.fromkeys(found.control for found in kept if any(c.kind == "container" for c in found.changes)):
+        for one in _controls(kept, "container"):
             hold(one, "recorded engine data: there is no running container to update")
     return kept, held
+
+
+def _controls(chosen: Iterable[Finding], *kinds: str) -> list[str]:
+    """The controls of findings of some kinds, each once."""
+    return list(dict.fromkeys(found.control for found in chosen if found.kind in kinds))
 
 
 def _too_much_memory(limits: Iterable[Change], state: HostState, around: Scope) -> str:

@@ -150,6 +150,17 @@ def test_icc_is_not_switched_off_without_iptables(config: str, argv: list[str]) 
     assert ({"docker-icc", "docker-iptables"} if not argv else set()) == planned(both)
 
 
+def test_without_a_docker_command_nothing_is_planned_that_needs_it() -> None:
+    """Containers are updated by it, and what the daemon does is proved by it; files are changed all the same."""
+    controls = ("docker-icc", "container-cpu-shares", "env-content-trust")
+    for running, expected in (({}, {"env-content-trust"}), (None, {"env-content-trust", "docker-icc"})):
+        found = engine(inspect("web"), live={"web": {"memory": MIB}})
+        given_ = state("{}", daemon=running, found=found, root="/", about={"commands": ["dockerd"]})
+        plan = plan_host(given_, baseline(*controls), RESTART)
+        assert expected == planned(plan)
+        assert {"there is no docker command on this host to make it take effect with"} == set(held(plan).values())
+
+
 def test_icc_under_live_restore_needs_its_containers_stopped() -> None:
     """A restart that containers survive does not take icc up: the change says so, and names them."""
     found = engine(inspect("web", networks=["bridge"]), icc="true", info={"LiveRestoreEnabled": True})
