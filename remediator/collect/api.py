@@ -93,7 +93,8 @@ def reason(text: str) -> str:
         return "the engine did not answer in time"
     if "permissionerror" in lowered or "permission denied" in lowered:
         return "no permission to speak to the engine's socket"
-    absent = ("no such file", "filenotfound", "connection refused", "cannot connect", "connectionrefused")
-    if any(one in lowered for one in absent):
+    absent = ("no such file", "filenotfound", "connection refused", "connectionrefused")
+    ended = ("connection reset", "connectionreset", "remote end closed", "broken pipe")  # systemd's socket, no daemon
+    if any(one in lowered for one in (*absent, *ended)):
         return "no engine answers at its socket"
     return "the engine cannot be asked: " + text

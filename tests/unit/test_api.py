@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import socketserver
 import threading
 from collections.abc import Iterator, Mapping
@@ -104,6 +105,19 @@ def test_an_engine_that_gives_no_answer_is_a_reason(
         found = ApiEngine(timeout=1).collect(str(tmp_path / "s"))
     assert list(found) == ["error"]
     assert found["error"].startswith(told)
+
+
+def test_a_socket_that_nobody_serves_is_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where systemd holds the socket, and the daemon that it starts for it dies."""
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "s"))
+        listening.listen()
+        ending = threading.Thread(target=lambda: listening.accept()[0].close())
+        ending.start()
+        found = ApiEngine().collect(str(tmp_path / "s"))
+        ending.join()
+    assert found == {"error": "no engine answers at its socket"}
 
 
 def test_no_engine_at_the_socket_is_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
