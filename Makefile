@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 HOSTS ?= 3
-FAULTS ?= 216
+FAULTS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -16,7 +16,7 @@ help:
 	@echo "make format       ruff format"
 	@echo "make bench        measure on an engine; bench-fleet on many hosts (root, Debian)"
 	@echo "make impact       what plans say that changes break, against what they break (root, Debian)"
-	@echo "make chaos        hit applies at every step, and try bad configurations (root, Debian; an hour)"
+	@echo "make chaos        hit applies at every step, and try bad configurations (root, Debian; two hours)"
 	@echo "make examples     make the files in examples/ anew"
 	@echo "make lab HOSTS=3  bring up throwaway servers (root, Debian); lab-down, lab-rebuild"
 	@echo "make clean        remove .venv, build/ and caches"
@@ -50,7 +50,7 @@ impact: $(VENV)/installed-dev
 	$(BIN)/python -m tests.impact
 
 chaos: $(VENV)/installed-dev
-	$(BIN)/python -m tests.chaos --faults $(FAULTS)
+	$(BIN)/python -m tests.chaos $(if $(FAULTS),--faults $(FAULTS))
 
 examples: $(VENV)/installed-dev
 	$(BIN)/python -m examples.regenerate

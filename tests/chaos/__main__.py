@@ -1,4 +1,4 @@
-"""The fault campaign: `python -m tests.chaos --faults 200 --configs 40`; its last line is the summary."""
+"""The fault campaign: `python -m tests.chaos --faults 60 --configs 40`; its last line is the summary."""
 
 from __future__ import annotations
 
@@ -10,18 +10,20 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.chaos import campaign, configs, strikes
+from tests.chaos.agenda import Agenda
 from tests.chaos.bad import CONFIGS
 from tests.chaos.campaign import Campaign, Verdict
 from tests.chaos.fleet import Fleet, boot
-from tests.chaos.moments import Moment
 from tests.lab.lab import Lab
 from tests.lab.machine import lab_unavailable_reason
 from tests.lab.recipe import GENERATIONS
+
+ENOUGH = 200  # faults
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,85 +40,52 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     verdicts: list[Verdict] = []
     bad: list[configs.Outcome] = []
-    if options.faults:
+    agenda = Agenda(options.seed, ENOUGH if options.faults is None else options.faults, options.faults is None)
+    if options.faults != 0:
         with ThreadPoolExecutor(options.fleets) as pool:
-            shares = [
-                options.faults // options.fleets + (index < options.faults % options.fleets)
-                for index in range(options.fleets)
-            ]
-            parts = pool.map(
-                lambda pair: faults(
-                    work / f"fleet{pair[0]}", pair[1], options.generations, options.hosts, options.seed + pair[0]
-                ),
-                enumerate(shares),
-            )
+            works = [work / f"fleet{index}" for index in range(options.fleets)]
+            parts = pool.map(lambda one: faults(one, agenda, options.generations, options.hosts), works)
             verdicts = [one for part in parts for one in part]
-        campaign.save(work / "verdicts.json", verdicts, options.seed)
+        told_faults(verdicts, agenda)
     if options.configs:
         bad = configs.run(work / "configs", options.configs, options.generations)
-    told = summary(verdicts, bad)
+        configs.table(bad)
     print(f"What was seen is kept in {work}; it took {(time.monotonic() - began) / 60:.0f} minutes.")
-    print(told)
+    print(summary(verdicts, bad))
     return 0 if all(one.survived for one in verdicts) and all(one.survived for one in bad) else 1
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("--faults", type=int, default=216, metavar="N", help="how many (default: %(default)s)")
+    default = f"until each kind has hit each step, and at least {ENOUGH}"
+    parser.add_argument("--faults", type=int, metavar="N", help=f"how many (default: {default})")
     parser.add_argument("--configs", type=int, default=len(CONFIGS), metavar="N", help="default: all")
     parser.add_argument("--generations", nargs="+", default=list(GENERATIONS), choices=GENERATIONS, metavar="G")
     parser.add_argument("--seed", type=int, default=1, metavar="S")
     parser.add_argument("--hosts", type=int, default=6, metavar="N", help="of a fleet, which has one plan (default: 6)")
-    parser.add_argument("--fleets", type=int, default=1, metavar="N", help="at the same time (default: 1)")
+    parser.add_argument("--fleets", type=int, default=2, metavar="N", help="at the same time (default: 2)")
     parser.add_argument("--work", default="", metavar="DIR", help="where to keep what was seen")
     return parser
 
 
-def faults(work: Path, wanted: int, generations: list[str], count: int, seed: int) -> list[Verdict]:
-    """So many faults on a fleet of so many hosts: every kind as often, at all moments in a random order."""
-    chance = random.Random(seed)
+def faults(work: Path, agenda: Agenda, generations: list[str], count: int) -> list[Verdict]:
+    """Faults on a fleet of so many hosts, until the agenda has ended; what became of each."""
     found: list[Verdict] = []
+    chance = random.Random(str(work.name))
     with Lab.create() as lab:
         fleet = Fleet(lab, boot(lab, itertools.islice(itertools.cycle(generations), count)), work)
-        one = Campaign(fleet, seed)
+        one = Campaign(fleet, agenda)
         one.prepare()
-        order: dict[str, Iterator[Moment]] = {}
-        while len(found) < wanted:
-            hits = Counter(verdict.kind for verdict in found)
-            everywhere = sum(hits[kind] for kind in strikes.EVERYWHERE) * len(strikes.ALONE)
-            alone = sum(hits[kind] for kind in strikes.ALONE) * len(strikes.EVERYWHERE)
-            planned: dict[str, tuple[str, Moment]] = {}
-            if everywhere < alone:
-                kind = min(strikes.EVERYWHERE, key=lambda kind: hits[kind])
-                name = chance.choice(list(fleet.hosts))
-                planned[name] = kind, next(_order(order, "everywhere", one.moments[name], chance))
-            else:
-                kinds = itertools.cycle(sorted(strikes.ALONE, key=lambda kind: (hits[kind], chance.random())))
-                for name, host in fleet.hosts.items():
-                    planned[name] = next(kinds), next(_order(order, host.generation, one.moments[name], chance))
+        while not agenda.ended():
+            planned = agenda.more({name: host.generation for name, host in fleet.hosts.items()})
             found += one.round(planned, resume=chance.random() < 0.5)
-            campaign.save(work / "verdicts.json", found, seed)
-            fleet.say(f"{len(found)} of {wanted} faults, {sum(verdict.survived for verdict in found)} survived")
+            campaign.save(work / "verdicts.json", found)
+            fleet.say(f"{agenda.count} faults; of {len(found)} here, {sum(one.survived for one in found)} survived")
             if fleet.broken:
                 _replace(lab, fleet)
-                one, former = Campaign(fleet, seed + len(found)), one
-                one.hit = former.hit
+                one = Campaign(fleet, agenda)
                 one.prepare()
-        moments = {host.generation: one.moments[name] for name, host in fleet.hosts.items()}
-        told = (
-            f"{len(one.hit[key].intersection(some))} of {len(some)} on {key}" for key, some in sorted(moments.items())
-        )
-        fleet.say(f"moments that were hit: {', '.join(told)}")
     return found
-
-
-def _order(
-    order: dict[str, Iterator[Moment]], key: str, moments: list[Moment], chance: random.Random
-) -> Iterator[Moment]:
-    """The moments in a random order, over and over, one order a key."""
-    if key not in order:
-        order[key] = itertools.cycle(chance.sample(moments, len(moments)))
-    return order[key]
 
 
 def _replace(lab: Lab, fleet: Fleet) -> None:
@@ -133,24 +102,28 @@ def _replace(lab: Lab, fleet: Fleet) -> None:
             host.docker("rm", "--force", name)
 
 
-def summary(verdicts: list[Verdict], bad: list[configs.Outcome]) -> str:
-    """Print the tables and what failed; the last line."""
-    if verdicts:
-        generations = sorted({one.generation for one in verdicts})
-        print(f"\n{'survived of':12}" + "".join(f"{one:>12}" for one in generations))
-        for kind in strikes.KINDS:
-            cells = []
-            for generation in generations:
-                some = [one for one in verdicts if (one.kind, one.generation) == (kind, generation)]
-                cells.append(f"{sum(one.survived for one in some)}/{len(some)}")
-            print(f"{kind:12}" + "".join(f"{cell:>12}" for cell in cells))
-        ends = Counter(one.state for one in verdicts)
-        print("wholly before: {before}, wholly after: {after}, neither: {half}".format_map(ends))
+def told_faults(verdicts: list[Verdict], agenda: Agenda) -> None:
+    """Print the table of faults, what was not hit, and what failed."""
+    generations = sorted({one.generation for one in verdicts})
+    print(f"\n{'survived of':12}" + "".join(f"{one:>12}" for one in (*generations, "steps hit")))
+    for kind in strikes.KINDS:
+        cells = []
+        for generation in generations:
+            some = [one for one in verdicts if (one.kind, one.generation) == (kind, generation)]
+            cells.append(f"{sum(one.survived for one in some)}/{len(some)}")
+        print(f"{kind:12}" + "".join(f"{cell:>12}" for cell in (*cells, agenda.steps(kind))))
+    print(f"{'steps hit':12}" + "".join(f"{agenda.steps_on(one):>12}" for one in generations))
+    print(f"not hit: {'; '.join(agenda.missed()) or 'none'}")
+    ends = Counter(one.state for one in verdicts)
+    print("wholly before: {before}, wholly after: {after}, neither: {half}".format_map(ends))
     for verdict in verdicts:
         if not verdict.survived:
             print(f"FAILED {verdict.kind} at {verdict.moment} on {verdict.host}: {'; '.join(verdict.problems)}")
             print(campaign.journal_lines(verdict))
-    configs.table(bad)
+
+
+def summary(verdicts: list[Verdict], bad: list[configs.Outcome]) -> str:
+    """The last line."""
     seconds = [second for one in bad for second in one.seconds]
     parts = [f"{sum(one.survived for one in verdicts)} of {len(verdicts)} faults survived"] if verdicts else []
     if bad:

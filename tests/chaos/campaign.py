@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import itertools
 import json
-import random
 import subprocess
 import time
-from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.chaos import fleet as fleets
 from tests.chaos import picture, strikes
+from tests.chaos.agenda import Agenda
 from tests.chaos.fleet import SHORTEST, Fleet
 from tests.chaos.moments import Moment, Passed
 from tests.chaos.picture import Picture, differences
@@ -30,12 +29,19 @@ NOTHING: frozenset[str] = frozenset()
 
 @dataclass(frozen=True)
 class Hit:
-    """What hit a host's apply: the kind of fault, at which moment, and which containers it may cost."""
+    """What hit a host's apply: the kind of fault, when, and which containers it may cost.
+
+    `moments` are those that were passed last, in what ansible says and in the journal; of a fault that hits one host
+    alone, the one that it was for.
+    """
 
     kind: str
-    moment: Moment
-    delay: float
+    moments: tuple[Moment, ...]
+    delay: float = 0.0
     cost: frozenset[str] = NOTHING
+
+    def __str__(self) -> str:
+        return " and ".join(map(str, self.moments)) + (f" +{self.delay}s" if self.delay else "")
 
 
 @dataclass
@@ -61,12 +67,11 @@ class Verdict:
 class Campaign:
     """One fleet: its pictures before and after, the moments of its apply, and the rounds."""
 
-    def __init__(self, fleet: Fleet, seed: int) -> None:
-        self.fleet, self.chance = fleet, random.Random(seed)
+    def __init__(self, fleet: Fleet, agenda: Agenda) -> None:
+        self.fleet, self.agenda = fleet, agenda
         self.before: dict[str, Picture] = {}
         self.after: dict[str, Picture] = {}
-        self.moments: dict[str, list[Moment]] = {}
-        self.hit: defaultdict[str, set[Moment]] = defaultdict(set)  # by generation
+        self.moments: dict[str, int] = {}  # how many an undisturbed apply has, by host
 
     def prepare(self) -> None:
         """Make the plan, and apply it undisturbed: its moments, and how the hosts are before and after."""
@@ -78,32 +83,28 @@ class Campaign:
         process = one.start()
         self._watch(process, {})
         self.after = one.pictures()
-        for name in one.hosts:
-            self.moments[name] = Passed(one).of(name)
+        for name, host in one.hosts.items():
+            moments = Passed(one).of(name)
+            self.moments[name] = len(moments)
+            self.agenda.learn(host.generation, moments)
             if not self.after[name].etc != self.before[name].etc:
                 raise RuntimeError(f"{name}: the undisturbed apply did nothing: {one.said()}")
         one.limit = max(SHORTEST, round(1.5 * max(_longest_wait(seen) for seen in self.after.values())))
-        told = {name: len(some) for name, some in self.moments.items()}
-        one.say(f"undisturbed apply: {told} moments; hosts go back by themselves after {one.limit} s")
+        one.say(f"undisturbed apply: {self.moments} moments; hosts go back by themselves after {one.limit} s")
         verdicts = {name: Verdict("none", host.generation, name, "", True) for name, host in one.hosts.items()}
         self._roll_back(verdicts, {})
         if bad := [problem for verdict in verdicts.values() for problem in verdict.problems]:
             raise RuntimeError(f"the undisturbed apply is not taken back: {bad}")
 
-    def round(self, wanted: dict[str, tuple[str, Moment]], resume: bool) -> list[Verdict]:
+    def round(self, planned: dict[str, Strike], resume: bool) -> list[Verdict]:
         """One apply under these faults, by host; what became of each."""
         one = self.fleet
-        planned = {
-            name: Strike(kind, moment, self.chance.choice((0.0, 0.0, 0.05, 0.3, 1.0)))
-            for name, (kind, moment) in wanted.items()
-        }
         one.plan()
         process = one.start()
         hits = self._watch(process, planned)
         verdicts = {name: Verdict("none", host.generation, name, "", False) for name, host in one.hosts.items()}
         for name, hit in hits.items():
-            told = f"{hit.moment} +{hit.delay}s"
-            verdicts[name] = Verdict(hit.kind, one.hosts[name].generation, name, told, True)
+            verdicts[name] = Verdict(hit.kind, one.hosts[name].generation, name, str(hit), True)
         for timer in one.timers:
             timer.join()
         one.timers.clear()
@@ -117,7 +118,7 @@ class Campaign:
                 verdicts[name].daemon = one.hosts[name].run(words, check=False).stdout
         self._roll_back(verdicts, hits)
         for name, hit in hits.items():
-            self.hit[one.hosts[name].generation].add(hit.moment)
+            self.agenda.hit(hit.kind, one.hosts[name].generation, hit.moments)
         found = [verdict for verdict in verdicts.values() if verdict.hit]
         for verdict in found:
             where = f"{verdict.kind} at {verdict.moment} on {verdict.host}"
@@ -130,7 +131,7 @@ class Campaign:
         one, hits = self.fleet, dict[str, Hit]()
         deadline = time.monotonic() + PATIENCE
         left, passed = dict(planned), Passed(one)
-        everywhere = next((strike for strike in planned.values() if strike.kind in strikes.EVERYWHERE), None)
+        everywhere = any(strike.kind in strikes.EVERYWHERE for strike in planned.values())
         with ThreadPoolExecutor(len(one.hosts)) as pool:
             while process.poll() is None:
                 for name in list(left):
@@ -139,14 +140,8 @@ class Campaign:
                     strike = left.pop(name)
                     if everywhere:
                         left.clear()
-                        strikes.pause(strike.delay)
-                        for each in one.hosts:
-                            if (before := passed.of(each)) and len(before) < len(self.moments[each]):
-                                hits[each] = Hit(strike.kind, before[-1], 0.0)
-                        hits[name] = Hit(strike.kind, strike.moment, strike.delay)
-                        strikes.strike(strike, one.hosts[name], one, process)
+                        hits = self._everywhere(strike, one.hosts[name], process, passed)
                         break
-                    hits[name] = Hit(strike.kind, strike.moment, strike.delay)
                     pool.submit(self._alone, strike, one.hosts[name], process, hits)
                 if time.monotonic() > deadline:
                     one.say("the apply does not end, and is ended")
@@ -155,11 +150,25 @@ class Campaign:
         process.wait()
         return hits
 
+    def _everywhere(
+        self, strike: Strike, host: Host, process: subprocess.Popen[bytes], passed: Passed
+    ) -> dict[str, Hit]:
+        strikes.pause(strike.delay)
+        hits = {
+            name: Hit(strike.kind, last)
+            for name, count in self.moments.items()
+            if (last := passed.last(name)) and len(passed.of(name)) < count
+        }
+        moments = dict.fromkeys((strike.moment, *passed.last(host.name)))
+        hits[host.name] = Hit(strike.kind, tuple(moments), strike.delay)
+        return hits if strikes.strike(strike, host, self.fleet, process) else {}
+
     def _alone(self, strike: Strike, host: Host, process: subprocess.Popen[bytes], hits: dict[str, Hit]) -> None:
         strikes.pause(strike.delay)
-        if not (self.fleet.journals(host.name) / "current.json").exists():
-            hits[host.name] = replace(hits[host.name], cost=LOST_UNGUARDED.get(strike.kind, NOTHING))
-        strikes.strike(strike, host, self.fleet, process)
+        guarded = (self.fleet.journals(host.name) / "current.json").exists()
+        if strikes.strike(strike, host, self.fleet, process):
+            cost = NOTHING if guarded else LOST_UNGUARDED.get(strike.kind, NOTHING)
+            hits[host.name] = Hit(strike.kind, (strike.moment,), strike.delay, cost)
 
     def _settle(self, verdicts: dict[str, Verdict]) -> None:
         """Wait until no guard works any more and the engine answers; who does not get there in time has failed."""
@@ -260,7 +269,6 @@ def journal_lines(verdict: Verdict) -> str:
     return "\n".join(f"{run}\n{text}" for run, text in verdict.journals.items())
 
 
-def save(path: Path, verdicts: list[Verdict], seed: int) -> None:
+def save(path: Path, verdicts: list[Verdict]) -> None:
     """Keep all that was seen."""
-    document = {"seed": seed, "verdicts": [vars(one) for one in verdicts]}
-    path.write_text(json.dumps(document, indent=1))
+    path.write_text(json.dumps([vars(one) for one in verdicts], indent=1))

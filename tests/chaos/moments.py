@@ -87,3 +87,9 @@ class Passed:
             found += of_journal(texts[1][1]) if run else []
             self._known[host] = sizes, found
         return self._known[host][1]
+
+    def last(self, host: str) -> tuple[Moment, ...]:
+        """The moment that a host has passed last, in what ansible says and in its guard's journal."""
+        moments = self.of(host)
+        sources = ([one for one in moments if (one.source == "journal") is journal] for journal in (False, True))
+        return tuple(some[-1] for some in sources if some)

@@ -20,13 +20,15 @@ KINDS = (*EVERYWHERE, *ALONE)
 
 GUARDS = r"""
 import os, signal
+killed = 0
 for pid in [int(one) for one in os.listdir("/proc") if one.isdigit() and int(one) != os.getpid()]:
     try:
-        words = open("/proc/%d/cmdline" % pid).read()
+        if "guard.py" in open("/proc/%d/cmdline" % pid).read():
+            os.kill(pid, signal.SIGKILL)
+            killed += 1
     except OSError:
         continue
-    if "guard.py" in words:
-        os.kill(pid, signal.SIGKILL)
+print(killed)
 """
 
 
@@ -39,17 +41,18 @@ class Strike:
     delay: float
 
 
-def strike(one: Strike, host: Host, fleet: Fleet, process: subprocess.Popen[bytes]) -> None:
-    """Do it."""
+def strike(one: Strike, host: Host, fleet: Fleet, process: subprocess.Popen[bytes]) -> bool:
+    """Do it; False where there was nothing (any more) that it could hit."""
     try:
-        if one.kind == "control":
-            kill(descendants(process.pid))
-        elif one.kind == "ansible":
-            kill(_ansible(process.pid))
+        if one.kind in EVERYWHERE:
+            found = descendants(process.pid) if one.kind == "control" else _ansible(process.pid)
+            if process.poll() is not None or not found:
+                return False
+            kill(found)
         elif one.kind == "dockerd":
-            host.run(["sh", "-c", "kill -9 $(cat /run/docker.pid)"], check=False)
+            return host.run(["sh", "-c", "kill -9 $(cat /run/docker.pid)"], check=False).returncode == 0
         elif one.kind == "guard":
-            host.run(["python3", "-"], input=GUARDS, check=False)
+            return host.run(["python3", "-"], input=GUARDS).stdout.strip() != "0"
         elif one.kind == "network":
             _cut(fleet, host, random.Random(str(one)).choice((3, fleet.limit + 10)))
         else:
@@ -58,6 +61,7 @@ def strike(one: Strike, host: Host, fleet: Fleet, process: subprocess.Popen[byte
             host.wait_ready(docker=False)
     except (LabError, OSError) as error:
         fleet.say(f"{host.name}: {one.kind}: {error}")
+    return True
 
 
 def _ansible(pid: int) -> list[int]:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.chaos import configs
 from tests.chaos.__main__ import faults
+from tests.chaos.agenda import Agenda
 from tests.lab.recipe import GENERATIONS
 
 pytestmark = pytest.mark.lab
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.lab
 
 def test_faults_at_random_moments_are_survived(lab_machine: None, tmp_path: Path) -> None:
     """Every host is wholly before or wholly after, its daemon runs, no container is lost, and a rollback finishes."""
-    verdicts = faults(tmp_path / "faults", 6, list(GENERATIONS), 6, seed=7)
+    verdicts = faults(tmp_path / "faults", Agenda(seed=7, wanted=6), list(GENERATIONS), 6)
     assert len(verdicts) >= 6
     assert [(one.kind, one.moment, one.problems) for one in verdicts if not one.survived] == []
 
