@@ -30,7 +30,7 @@ from typing import Any
 Document = Any
 Report = Any  # {"changed": [...], "left": [...], "errors": [...]}
 TEMPORARY = ".guard-"  # how the names of files begin that are being written
-COPY = re.compile(r"tmp[a-z0-9_]{8}")
+COPY = re.compile(r"tmp[a-z0-9_]{8}")  # ansible names its copies so
 
 
 class GuardError(Exception):

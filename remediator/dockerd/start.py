@@ -6,7 +6,7 @@ Every word knows where it is written, so that a flag can be named by file and li
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -124,7 +124,7 @@ class _Unit(NamedTuple):
     option_files: list[str]
 
 
-def _directives(units: list[str], texts: Mapping[str, str]) -> _Unit:
+def _directives(units: Iterable[str], texts: Mapping[str, str]) -> _Unit:
     unit = _Unit([], {}, [])
     for path in units:
         text, section = texts.get(path, ""), ""
@@ -158,7 +158,7 @@ def option_files(units: list[str], texts: Mapping[str, str]) -> list[str]:
 def _of_unit(units: tuple[str, ...], files: tuple[tuple[str, str], ...]) -> Start:
     """The next start by systemd, of the texts of files."""
     texts = dict(files)
-    unit = _directives(list(units), texts)
+    unit = _directives(units, texts)
     if len(unit.starts) != 1:
         told = "the unit has no ExecStart" if not unit.starts else "the unit has more than one ExecStart"
         return Start(unsure=told)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from ..collect.probe import SOCKET
 from ..dockerd.options import RELOADABLE
 from ..kinds import daemon as daemons
 from ..model import Change, Disruption, Fact, FileEdit, HostState, Json
@@ -37,8 +38,8 @@ def _task(state: HostState, name: str) -> bool:
 
 def docker(state: HostState) -> tuple[str, ...]:
     """The words that begin a docker command on this host: its socket may be another than the default one."""
-    sockets = state.about["paths"].get("{socket}", [])
-    return ("docker",) if not sockets or "/run/docker.sock" in sockets else ("docker", "-H", f"unix://{sockets[0]}")
+    socket = next(iter(state.about["paths"].get("{socket}", [])), SOCKET)
+    return ("docker",) if socket == SOCKET else ("docker", "-H", f"unix://{socket}")
 
 
 def _units_changed(fact: Fact, files: Sequence[FileEdit]) -> bool:

@@ -41,11 +41,17 @@ class Agenda:
             )
 
     def more(self, hosts: Mapping[str, str]) -> dict[str, Strike]:
-        """The strikes of one round by host, for hosts whose generations are given: one for all of them, or one each."""
+        """The strikes of one round, by host, for hosts whose generations are given: one for all of them, or one each.
+
+        Where every step is to be hit all are of one kind, since a fault that takes long holds up what others have hit.
+        """
         with self._lock:
-            kinds = min((ALONE, EVERYWHERE), key=self._progress)
-            names = [self._chance.choice(list(hosts))] if kinds is EVERYWHERE else list(hosts)
-            return {name: self._strike(kinds, hosts[name]) for name in names}
+            kind = min(KINDS, key=self._progress)
+            if kind in EVERYWHERE:
+                name = self._chance.choice(list(hosts))
+                return {name: self._strike(kind, hosts[name])}
+            kinds = [kind] if self._every_step else ALONE
+            return {name: self._strike(min(kinds, key=self._progress), hosts[name]) for name in hosts}
 
     def hit(self, kind: str, generation: str, moments: Iterable[Moment]) -> None:
         """Count a fault that has hit a host at moments."""
@@ -77,18 +83,19 @@ class Agenda:
         """How often a cell was hit, or, where nothing is to be hit, has been tried often enough."""
         return self._hit[kind, moment] or self._tried[kind, moment] // TRIES
 
-    def _progress(self, kinds: Iterable[str]) -> tuple[int, float]:
-        """How far kinds have got: how often each cell was hit at least, and the share of those that were hit more."""
-        past = [self._past(*one) for one in self._cells(kinds)]
+    def _progress(self, kind: str) -> tuple[int, float, float]:
+        """How far a kind has got: how often each moment was hit at least, and the share of those that were hit more."""
+        past = [self._past(*one) for one in self._cells([kind])]
+        tried = [self._tried[one] for one in self._cells([kind])]
         least = min(past)
-        return least, sum(one > least for one in past) / len(past)
+        return least, sum(one > least for one in past) / len(past), sum(tried) / len(tried)
 
-    def _strike(self, kinds: Iterable[str], generation: str) -> Strike:
-        def rank(cell: Cell) -> tuple[float, ...]:
-            kind, moment = cell
-            return self._past(kind, moment), self._tried[cell], self._on[generation, moment], self._chance.random()
+    def _strike(self, kind: str, generation: str) -> Strike:
+        def rank(moment: Moment) -> tuple[float, ...]:
+            cell = kind, moment
+            return self._past(*cell), self._tried[cell], self._on[generation, moment], self._chance.random()
 
-        cell = min((one for one in self._cells(kinds) if one[1] in self._moments[generation]), key=rank)
-        delay = self._chance.choice(DELAYS) if self._hit[cell] else 0.0
-        self._tried[cell] += 1
-        return Strike(*cell, delay)
+        moment = min(sorted(self._moments[generation]), key=rank)
+        delay = self._chance.choice(DELAYS) if self._hit[kind, moment] else 0.0
+        self._tried[kind, moment] += 1
+        return Strike(kind, moment, delay)

@@ -138,6 +138,7 @@ class Fleet:
 
     def environment(self) -> dict[str, str]:
         own = {"REMEDIATOR_STATE": str(self.state), "ANSIBLE_LOG_PATH": str(self.log), "ANSIBLE_FORKS": "12"}
+        own["ANSIBLE_SHOW_PER_HOST_START"] = "true"  # moments are a host's own
         # a host that is hit does not hold the others up; and one that is gone is not waited for so long
         return {**os.environ, **own, "ANSIBLE_STRATEGY": "free", "ANSIBLE_TIMEOUT": "30"}
 

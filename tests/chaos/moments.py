@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.chaos.fleet import Fleet
 
-TASK = re.compile(r"\| TASK \[(.*?)\] \*+")
+STARTED = re.compile(r"\| \[started TASK: (.*) on (\S+)\]")
 TOLD = re.compile(r"\| (?:ok|changed|failed|fatal|skipping): \[([^\]]+)\]")
 
 
@@ -31,12 +31,12 @@ class Moment:
 
 
 def of_ansible(text: str, host: str) -> Iterator[Moment]:
-    """The moments in ansible's log that concern a host."""
+    """The moments in ansible's log that concern a host; the log has to tell of each host's start of a task."""
     seen: Counter[tuple[str, str]] = Counter()
     task = ""
     for line in text.splitlines():
-        if found := TASK.search(line):
-            task = found[1]
+        if (started := STARTED.search(line)) and started[2] == host:
+            task = started[1]
             key = ("task begins", task)
         elif (told := TOLD.search(line)) and told[1] == host:
             key = ("task told", task)

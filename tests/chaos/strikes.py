@@ -16,7 +16,7 @@ from tests.lab.host import Host
 
 EVERYWHERE = ("control", "ansible")  # hit all hosts of a run at once
 ALONE = ("dockerd", "guard", "network", "reboot")
-KINDS = (*EVERYWHERE, *ALONE)
+KINDS = (*ALONE, *EVERYWHERE)
 
 GUARDS = r"""
 import os, signal

@@ -1,4 +1,4 @@
-"""The fault campaign in short: one round of faults on a host of each generation twice, and some bad configurations."""
+"""The fault campaign in short: two rounds of faults on two hosts of each generation, and some bad configurations."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ pytestmark = pytest.mark.lab
 
 def test_faults_at_random_moments_are_survived(lab_machine: None, tmp_path: Path) -> None:
     """Every host is wholly before or wholly after, its daemon runs, no container is lost, and a rollback finishes."""
-    verdicts = faults(tmp_path / "faults", Agenda(seed=7, wanted=6), list(GENERATIONS), 6)
-    assert len(verdicts) >= 6
+    verdicts = faults(tmp_path / "faults", Agenda(seed=7, wanted=8), list(GENERATIONS), 6)
+    assert len(verdicts) >= 8
     assert [(one.kind, one.moment, one.problems) for one in verdicts if not one.survived] == []
 
 
