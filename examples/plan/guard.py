@@ -1164,14 +1164,14 @@ def rescue(engine: Engine, before: Document, config: str) -> str:
     if not (engine.systemd and before["words"]):
         raise GuardError("how it ran before is not known")
     words = _without_config(before["words"])
-    live = {} if _flagged(words, "live-restore") else {"live-restore": before["live_restore"]}
-    root = {} if _flagged(words, "data-root") or "-g" in words else {"data-root": before["data_root"]}
+    live = {} if flagged(words, "live-restore") else {"live-restore": before["live_restore"]}
+    root = {} if flagged(words, "data-root") or "-g" in words else {"data-root": before["data_root"]}
     try:
         with open(config, encoding="utf-8-sig") as file:
             old = json.load(file)
     except (OSError, ValueError):
         old = {}
-    kept = {key: old[key] for key in STRUCTURE if isinstance(old, dict) and key in old and not _flagged(words, key)}
+    kept = {key: old[key] for key in STRUCTURE if isinstance(old, dict) and key in old and not flagged(words, key)}
     if "userns-remap" in kept:
         root = {}  # the engine tells it with what the remapping adds
     error = ""
@@ -1202,8 +1202,8 @@ def _escaped(word: str) -> str:
     return word
 
 
-def _flagged(words: list[str], key: str) -> bool:
-    """Whether a flag gives a key of daemon.json; some flags have the singular for a list."""
+def flagged(words: list[str], key: str) -> bool:
+    """Whether a flag of a command line gives a key of daemon.json; some flags have the singular for a list."""
     names = ["--" + key, "--" + key.rstrip("s")]
     return any(word in names or word.startswith(tuple(name + "=" for name in names)) for word in words[1:])
 
@@ -1296,6 +1296,8 @@ import os
 import stat
 
 
+LIVE_RESTORE = {"key": "live-restore", "from": "info", "pointer": "/LiveRestoreEnabled", "value": False}
+
 
 def taken_up(run: Run, engine: Engine, before: Document) -> bool:
     """Whether the daemon that runs is the one of before, and has taken up the run's configuration by a reload."""
@@ -1308,26 +1310,36 @@ def reload_back(run: Run, request: Document, engine: Engine, told: Report) -> No
     A reload keeps what is removed from the file (moby: daemon/reload.go takes only keys that are set), so defaults
     of keys that were added are written out, reloaded, and only then the old text restored.
     """
-    config, defaults = request["activation"]["config"], request["activation"]["defaults"]
-    index = next((index for index, one in enumerate(run.before["files"]) if one["path"] == config), None)
+    index, defaults = _config(run, request), request["activation"]["defaults"]
     if index is None:
         return
-    entry = run.before["files"][index]
-    if not ours(run, entry):
+    if not ours(run, run.before["files"][index]):
         return  # undo_files says so
     if defaults:
-        old = (read_bytes(run.file("backup", str(index))) or b"").decode("utf-8") if entry["there"] else ""
-        document = json.loads(old.lstrip("\ufeff")) if old.strip() else {}
-        document.update(defaults)
-        between = json.dumps(document, indent=2).encode() + b"\n"
-        run.remember("defaults", "will", sha256=sha256(between))
-        like = entry if entry["there"] else {"mode": 0o600, "uid": os.geteuid(), "gid": os.getegid()}
-        put_file(config, between, like)
+        _put_with(run, index, defaults)
     else:
-        _restore(run, index, entry)
+        _restore(run, index, run.before["files"][index])
     engine.reload()
     await_effect(engine, [one for one in run.before["live"] if one["reload"]], "the reload back")
     told["changed"].append("reload the daemon")
+
+
+def _config(run: Run, request: Document) -> int | None:
+    """Which of the edited files is the daemon's configuration."""
+    config = request["activation"]["config"]
+    return next((index for index, one in enumerate(run.before["files"]) if one["path"] == config), None)
+
+
+def _put_with(run: Run, index: int, more: Document) -> None:
+    """Put the daemon's old configuration in its place with keys that are not to stay in it."""
+    entry = run.before["files"][index]
+    old = (read_bytes(run.file("backup", str(index))) or b"").decode("utf-8") if entry["there"] else ""
+    document = json.loads(old.lstrip("\ufeff")) if old.strip() else {}
+    document.update(more)
+    between = json.dumps(document, indent=2).encode() + b"\n"
+    run.remember("defaults", "will", sha256=sha256(between))
+    like = entry if entry["there"] else {"mode": 0o600, "uid": os.geteuid(), "gid": os.getegid()}
+    put_file(entry["path"], between, like)
 
 
 def ours(run: Run, entry: Document) -> bool:
@@ -1400,13 +1412,47 @@ def undo_attributes(request: Document, before: Document, told: Report) -> None:
             told["errors"].append("%s: mode and owner cannot be restored: %s" % (path, error))
 
 
-def _make_way(run: Run, engine: Engine, activation: Document, before: Document) -> None:
+def _kept_alive(run: Run, request: Document, before: Document, info: Document) -> int | None:
+    """Have the daemon start with live-restore once more, so that what runs under it lives on; the file that says so.
+
+    None where that cannot be: nothing lives on anyway, or only the bridge's start without containers gives back what
+    it was, or the file is not ours to write.
+    """
+    expected = {one["key"]: one["value"] for one in request["activation"]["expect"]}
+    if info is not None:
+        alive = info.get("LiveRestoreEnabled", False)
+    else:  # the daemon is gone, and what runs may be there still
+        alive = expected.get("live-restore") is True and (run.has("reload") or run.has("restart"))
+    index = _config(run, request)
+    if not alive or before["live_restore"] or "icc" in expected or index is None:
+        return None
+    entry = run.before["files"][index]
+    try:
+        if flagged(before["words"], "live-restore") or sha256(read_bytes(entry["path"])) != entry["before"]:
+            return None
+        _put_with(run, index, {"live-restore": True})
+    except (OSError, GuardError, ValueError):
+        return None
+    return index
+
+
+def _let_go(run: Run, engine: Engine, index: int, told: Report) -> None:
+    """Switch live-restore off by a reload, which stops nothing, and put the old configuration in its place."""
+    try:
+        _put_with(run, index, {"live-restore": False})
+        engine.reload()
+        await_effect(engine, [LIVE_RESTORE], "the reload back")
+    except (OSError, GuardError) as error:
+        told["errors"].append("the daemon: %s" % error)
+    _restore(run, index, run.before["files"][index])
+
+
+def _make_way(run: Run, engine: Engine, activation: Document, before: Document, info: Document) -> None:
     """Stop what a daemon under live-restore would leave running for one that cannot do with it.
 
     One without live-restore kills at its start what runs, and may then lose track of it (seen with 28.5: started and
     killed over and over); the bridge takes no other options while anything runs. It is started again by `undo`.
     """
-    info = engine.info()
     if info is None or not info.get("LiveRestoreEnabled"):
         return
     if before["live_restore"] and not any(one["key"] == "icc" for one in activation["expect"]):
@@ -1434,25 +1480,32 @@ def undo_daemon(run: Run, request: Document, engine: Engine, before: Document, t
     elif not begun:
         if info is None:
             engine.settle(10)  # killed, and being started again by systemd
-        if activation["action"] == "none" and engine.info() is not None:
+            info = engine.info()
+        if activation["action"] == "none" and info is not None:
             return False
     done = [one for one in run.journal() if one["step"] == "restart back" and one["state"] == "did"]
-    if done and done[-1]["started"] == engine.started() and engine.info() is not None and not told["changed"]:
+    if done and done[-1]["started"] == engine.started() and info is not None and not told["changed"]:
         return True  # by an earlier way back
-    _make_way(run, engine, activation, before)
+    kept = _kept_alive(run, request, before, info)
+    if kept is None:
+        _make_way(run, engine, activation, before, info)
     error = ""
     for _ in (1, 2):
         run.remember("restart back", "will")
         try:
             engine.restart(activation["reload_units"])
-        except HangsError as failed:
-            error = str(failed)
-            break
         except GuardError as failed:
             error = str(failed)
+            if kept is not None:
+                _restore(run, kept, run.before["files"][kept])
+                kept = None
+            if isinstance(failed, HangsError):
+                break
             continue
         run.remember("restart back", "did", started=engine.started())
         told["changed"].append("restart the daemon")
+        if kept is not None:
+            _let_go(run, engine, kept, told)
         return True
     run.remember("rescue", "will")
     try:

@@ -36,14 +36,14 @@ def rescue(engine: Engine, before: Document, config: str) -> str:
     if not (engine.systemd and before["words"]):
         raise GuardError("how it ran before is not known")
     words = _without_config(before["words"])
-    live = {} if _flagged(words, "live-restore") else {"live-restore": before["live_restore"]}
-    root = {} if _flagged(words, "data-root") or "-g" in words else {"data-root": before["data_root"]}
+    live = {} if flagged(words, "live-restore") else {"live-restore": before["live_restore"]}
+    root = {} if flagged(words, "data-root") or "-g" in words else {"data-root": before["data_root"]}
     try:
         with open(config, encoding="utf-8-sig") as file:
             old = json.load(file)
     except (OSError, ValueError):
         old = {}
-    kept = {key: old[key] for key in STRUCTURE if isinstance(old, dict) and key in old and not _flagged(words, key)}
+    kept = {key: old[key] for key in STRUCTURE if isinstance(old, dict) and key in old and not flagged(words, key)}
     if "userns-remap" in kept:
         root = {}  # the engine tells it with what the remapping adds
     error = ""
@@ -74,8 +74,8 @@ def _escaped(word: str) -> str:
     return word
 
 
-def _flagged(words: list[str], key: str) -> bool:
-    """Whether a flag gives a key of daemon.json; some flags have the singular for a list."""
+def flagged(words: list[str], key: str) -> bool:
+    """Whether a flag of a command line gives a key of daemon.json; some flags have the singular for a list."""
     names = ["--" + key, "--" + key.rstrip("s")]
     return any(word in names or word.startswith(tuple(name + "=" for name in names)) for word in words[1:])
 

@@ -171,7 +171,7 @@ class Campaign:
             hits[host.name] = Hit(strike.kind, (strike.moment,), strike.delay, cost)
 
     def _settle(self, verdicts: dict[str, Verdict]) -> None:
-        """Wait until no guard works any more and the engine answers; who does not get there in time has failed."""
+        """Wait until no guard works, the engine answers, and nothing restarts; who does not get there has failed."""
         deadline = time.monotonic() + PATIENCE
 
         def wait(host: Host) -> list[str]:
@@ -180,6 +180,7 @@ class Campaign:
                 try:
                     seen = picture.take(host)
                     found = [*seen.left, *([] if seen.answers else ["the engine does not answer"])]
+                    found += [f"{one} keeps restarting" for one in sorted(seen.restarting)]
                 except Exception as error:  # a host that is being started, or that is gone for good
                     found = [str(error)[:300]]
                 calm = 0 if found else calm + 1

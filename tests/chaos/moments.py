@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.chaos.fleet import Fleet
 
-STARTED = re.compile(r"\| \[started TASK: (.*) on (\S+)\]")
+STARTED = re.compile(r"\|\s+\[started TASK: (.*) on (\S+)\]")
 TOLD = re.compile(r"\| (?:ok|changed|failed|fatal|skipping): \[([^\]]+)\]")
 
 

@@ -74,6 +74,7 @@ class Picture:
     effect: dict[str, Any]
     limits: dict[str, dict[str, Any]]
     running: frozenset[str]
+    restarting: frozenset[str]
     answers: bool
     left: tuple[str, ...]
     runs: dict[str, str] = field(compare=False)
@@ -91,7 +92,8 @@ def take(host: Host) -> Picture:
         etc={path: one for path, one in seen["etc"].items() if path not in IGNORED},
         effect=effect,
         limits={name: {key: one["HostConfig"].get(key) for key in LIMITS} for name, one in named.items()},
-        running=frozenset(name for name, one in named.items() if one["State"]["Running"]),
+        running=frozenset(name for name, one in named.items() if one["State"]["Status"] == "running"),
+        restarting=frozenset(name for name, one in named.items() if one["State"]["Status"] == "restarting"),
         answers=bool(info.get("ServerVersion")),
         left=tuple(seen["left"]),
         runs=seen["runs"],

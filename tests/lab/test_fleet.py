@@ -133,6 +133,10 @@ def test_six_hosts_are_planned_changed_in_waves_and_verified(own_lab: Lab, tmp_p
     fleet.run("rollback", receipt["run"], code=2)
     assert all(pings(host, "bridged0", "bridged1") is (host not in quiet) for host in up)
     assert all(before[host.name].keys() == started(host).keys() for host in up)
+    for host in up:
+        assert host.docker("info", "--format", "{{.LiveRestoreEnabled}}").stdout.strip() == "false"
+    for host in quiet:
+        assert before[host.name] == started(host), "and the one of the way back, which switches it off by a reload"
 
 
 def test_hosts_that_cannot_be_looked_at_are_told_with_the_reason(own_lab: Lab, tmp_path: Path) -> None:

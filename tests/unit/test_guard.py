@@ -484,9 +484,9 @@ def test_the_last_resort_starts_just_what_ran() -> None:
     assert kept == ["/usr/sbin/dockerd", "-H", "fd://", '--label=a=%h $B "c\\']
     text = rescue._unit(kept)
     assert 'ExecStart="/usr/sbin/dockerd" "-H" "fd://" "--label=a=%%h $$B \\"c\\\\"\n' in text
-    assert rescue._flagged(["dockerd", "--label=a=b"], "labels")
-    assert rescue._flagged(["dockerd", "--data-root", "/x"], "data-root")
-    assert not rescue._flagged(["dockerd", "--data-root-x=1"], "data-root")
+    assert rescue.flagged(["dockerd", "--label=a=b"], "labels")
+    assert rescue.flagged(["dockerd", "--data-root", "/x"], "data-root")
+    assert not rescue.flagged(["dockerd", "--data-root-x=1"], "data-root")
 
 
 class FakeDocker:
