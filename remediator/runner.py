@@ -70,6 +70,7 @@ def _environment(given: dict[str, str]) -> dict[str, str]:
     kept["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", os.defpath)])
     kept["ANSIBLE_NOCOLOR"] = "1"
     kept["ANSIBLE_RETRY_FILES_ENABLED"] = "0"
+    kept["ANSIBLE_NO_TARGET_SYSLOG"] = "1"  # which would have the texts of files in it
     kept.setdefault("ANSIBLE_PIPELINING", "1")
     if Path("ansible.cfg").is_file() and not Path.cwd().stat().st_mode & 0o002:  # as ansible itself has it
         kept.setdefault("ANSIBLE_CONFIG", str(Path("ansible.cfg").absolute()))

@@ -14,7 +14,7 @@ from ..plan.model import HostPlan
 from ..plan.plan import preimage
 from ..plan.playbook import LOCAL
 from ..runner import RunResult
-from . import apply, receipts
+from . import apply, receipts, waves
 from .outcome import documents, failures, guarded
 from .reach import Here, Inventory, Reach
 from .receipts import HostReceipt, Receipt
@@ -97,10 +97,10 @@ def _undo(receipt: Receipt, reach: Reach, where: Path, on_task: Callable[[str], 
     receipts.write(where, begun)
     states, unreached = reach.look(touched) if touched else ({}, {})
     outcomes = {name: HostReceipt(names[name].host, ok=False, errors=(reason,)) for name, reason in unreached.items()}
-    if states:
-        result = reach.undo({name: was[name].run or receipt.run for name in states}, on_task)
-        fresh, _ = reach.look(states)
-        outcomes.update({name: _outcome(names[name], name, result, fresh.get(name)) for name in states})
+    for wave in waves.one_manager(list(states), names) if states else ():
+        result = reach.undo({name: was[name].run or receipt.run for name in wave}, on_task)
+        fresh, _ = reach.look(wave)
+        outcomes.update({name: _outcome(names[name], name, result, fresh.get(name)) for name in wave})
     hosts = tuple(outcomes[name] for name in touched if name in outcomes)
     done = msgspec.structs.replace(begun, hosts=hosts, finished_at=apply.moment(datetime.now(UTC)))
     receipts.write(where, done)

@@ -40,12 +40,13 @@ def split(hosts: Iterable[HostPlan], spec: str) -> list[list[str]]:
     start = 0
     for end in parse(spec, len(names)):
         if end > start:
-            waves += _one_manager(names[start:end], named)
+            waves += one_manager(names[start:end], named)
         start = max(start, end)
     return waves
 
 
-def _one_manager(names: Sequence[str], named: dict[str, HostPlan]) -> list[list[str]]:
+def one_manager(names: Sequence[str], named: dict[str, HostPlan]) -> list[list[str]]:
+    """The names in waves that have one swarm manager at most each."""
     managers = [name for name in names if named[name].manager]
     first = [name for name in names if name not in managers[1:]]
     return [first, *([name] for name in managers[1:])]

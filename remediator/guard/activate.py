@@ -61,9 +61,7 @@ def activate(store: Store, name: str) -> Document:
         extend(store, request)
         engine = Engine(request)
         try:
-            for one in run.before["files"]:  # others wrote them: they are to outlast a cut of the power as well
-                sync(one["path"])
-                sync(os.path.dirname(one["path"]))
+            _sync(run)
             _check(run, todo["checks"])
             if todo["rules"]:
                 run.note("rules", "will")
@@ -83,6 +81,13 @@ def activate(store: Store, name: str) -> Document:
             raise GuardError("%s. The run was taken back." % reason.rstrip(".")) from error
         extend(store, request)
         return {"run": name, "changed": todo["told"]}
+
+
+def _sync(run: Run) -> None:
+    """See to it that the edited files outlast a cut of the power: it was not the guard that wrote them."""
+    for one in run.before["files"]:
+        sync(one["path"])
+        sync(os.path.dirname(one["path"]))
 
 
 def _check(run: Run, checks: list[Document]) -> None:
@@ -117,9 +122,10 @@ def _take_up(run: Run, request: Document, engine: Engine) -> None:
         await_effect(engine, first, "the reload")
         run.note("reload", "did")
     if activation["action"] == "restart":
-        if activation["stop"]:
-            run.note("stop", "will", names=activation["stop"])
-            if told := engine.stop(activation["stop"]):
+        alive = engine.containers()
+        if names := [one for one in activation["stop"] if one in alive]:
+            run.note("stop", "will", names=names)
+            if told := engine.stop(names):
                 raise GuardError(told)
             run.note("stop", "did")
         if activation["manager"]:
@@ -128,7 +134,7 @@ def _take_up(run: Run, request: Document, engine: Engine) -> None:
         engine.restart(activation["reload_units"])
         run.note("restart", "did")
         undrain(run, engine)
-        start(run, engine, activation["start"])
+        start(run, engine, [one for one in activation["start"] if one in run.before["containers"]])
         return
     config = read_bytes(activation["config"])
     record = {"sha256": sha256(config), "started": activation["started"], "pending": activation["pending"]}
@@ -145,16 +151,18 @@ def confirm(store: Store, name: str) -> Document:
             for one in run.before["files"]
             if one["after"] is not None and sha256(read_bytes(one["path"])) != one["after"]
         ]
-        if not found and (todo["activate"] or todo["updates"] or todo["recreates"]):
-            restarted = todo["activate"] and request["activation"]["action"] == "restart"
-            expected = request["activation"]["expect"] if todo["activate"] else []
+        activated = todo["activate"] or run.has("activate")  # which was done by then where the run was resumed
+        if not found and (activated or any(run.has(one) for one in ("limits", "recreate"))):
+            restarted = activated and request["activation"]["action"] == "restart"
+            expected = request["activation"]["expect"] if activated else []
             expected = expected if restarted else [one for one in expected if one["reload"]]
             found = prove(Engine(request), request, run.before, expected, bool(restarted))
         if found:
             reason = "; ".join(found)
             undo(store, run, reason)
             raise GuardError(reason + ". The run was taken back.")
-        survived = _survivors(Engine(request), run.before) if todo["activate"] else []
+        survived = _survivors(Engine(request), run.before) if activated else []
+        _sync(run)
         run.note("confirm", "will")
         ended = run.end("confirmed", changed=todo["told"])
         disarm(store, request["root"])

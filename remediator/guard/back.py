@@ -7,17 +7,35 @@ import os
 import stat
 
 from .engine import Engine, HangsError
-from .files import Document, GuardError, Report, attributes, put_file, read_bytes, same_attributes, sha256, sweep
+from .files import (
+    Document,
+    GuardError,
+    Report,
+    attributes,
+    copies,
+    put_file,
+    read_bytes,
+    same_attributes,
+    sha256,
+    sweep,
+    sync,
+)
 from .proof import await_effect
 from .rescue import flagged, rescue
 from .store import Run
+from .swarm import drain
 
 LIVE_RESTORE = {"key": "live-restore", "from": "info", "pointer": "/LiveRestoreEnabled", "value": False}
 
 
 def taken_up(run: Run, engine: Engine, before: Document) -> bool:
-    """Whether the daemon that runs is the one of before, and has taken up the run's configuration by a reload."""
-    return run.has("reload") and not run.has("restart") and engine.started() == before["started"]
+    """Whether the daemon has taken up the run's configuration by a reload, and goes back by one.
+
+    It is the one of before, or was started since for other reasons while the run itself needed no more than a reload.
+    """
+    if not run.has("reload") or run.has("restart"):
+        return False
+    return bool(engine.started() == before["started"] or run.request["activation"]["action"] == "reload")
 
 
 def reload_back(run: Run, request: Document, engine: Engine, told: Report) -> None:
@@ -76,6 +94,7 @@ def _restore(run: Run, index: int, entry: Document) -> None:
     path = entry["path"]
     if not entry["there"]:
         os.unlink(path)
+        sync(os.path.dirname(path))
         return
     data = read_bytes(run.file("backup", str(index)))
     if data is None or sha256(data) != entry["before"]:
@@ -97,7 +116,8 @@ def undo_files(run: Run, before: Document, told: Report) -> None:
                     told["changed"].append("restore " + path)
         except (OSError, GuardError) as error:
             told["errors"].append("%s: cannot be restored: %s" % (path, error))
-        sweep(os.path.dirname(path), before["copies"].get(os.path.dirname(path), []))
+        folder = os.path.dirname(path)
+        sweep(folder, before["copies"].get(folder, []) if run.result is None else copies(folder))
     for path in before["made"]:  # the deepest first
         try:
             os.rmdir(path)
@@ -160,7 +180,10 @@ def _let_go(run: Run, engine: Engine, index: int, told: Report) -> None:
         await_effect(engine, [LIVE_RESTORE], "the reload back")
     except (OSError, GuardError) as error:
         told["errors"].append("the daemon: %s" % error)
-    _restore(run, index, run.before["files"][index])
+    if ours(run, run.before["files"][index]):
+        _restore(run, index, run.before["files"][index])
+    else:
+        told["left"].append(run.before["files"][index]["path"] + ": was changed by someone else after the run")
 
 
 def _make_way(run: Run, engine: Engine, activation: Document, before: Document, info: Document) -> None:
@@ -179,6 +202,14 @@ def _make_way(run: Run, engine: Engine, activation: Document, before: Document, 
     run.remember("stop back", "did")
 
 
+def _left_alone(request: Document, before: Document, told: Report) -> bool:
+    """Whether all that the daemon reads was changed by someone else since: a restart would only take that up."""
+    activation = request["activation"]
+    watched = [activation["config"], *activation["sources"]]
+    edited = [one["path"] for one in before["files"] if one["after"] is not None and one["path"] in watched]
+    return bool(edited) and all(any(one.startswith(path + ": ") for one in told["left"]) for path in edited)
+
+
 def undo_daemon(run: Run, request: Document, engine: Engine, before: Document, told: Report, stuck: str) -> bool:
     """Make the daemon run with what it ran with before, if it has taken up anything else, or does not run.
 
@@ -187,7 +218,9 @@ def undo_daemon(run: Run, request: Document, engine: Engine, before: Document, t
     activation = request["activation"]
     begun = run.has("restart") and not run.did("restart")  # our own start failed, or hangs, or is still to come
     info = engine.info()
-    if not begun and engine.started() == before["started"] and info is not None:
+    if not begun and info is not None and _left_alone(request, before, told):
+        return False
+    if not begun and info is not None and (engine.started() == before["started"] or taken_up(run, engine, before)):
         if not stuck:
             return False
         if activation["action"] != "restart" and not info.get("LiveRestoreEnabled"):
@@ -202,6 +235,11 @@ def undo_daemon(run: Run, request: Document, engine: Engine, before: Document, t
     done = [one for one in run.journal() if one["step"] == "restart back" and one["state"] == "did"]
     if done and done[-1]["started"] == engine.started() and info is not None and not told["changed"]:
         return True  # by an earlier way back
+    if activation["manager"] and info is not None:
+        try:
+            drain(run, engine)
+        except GuardError as refused:
+            told["left"].append("the tasks of this node: %s" % refused)
     kept = _kept_alive(run, request, before, info)
     if kept is None:
         _make_way(run, engine, activation, before, info)

@@ -28,8 +28,8 @@ from .proof import point, portrait
 from .recreate import refusal, to_recreate
 from .rescue import RESCUE_UNIT, in_rescue
 from .store import Run, Store, seconds_left
-from .swarm import no_quorum
-from .switch import arm
+from .swarm import no_quorum, unforeseen
+from .switch import arm, extend, is_armed
 from .undo import finish, undo
 
 RESERVE = 65536  # bytes for the journal and the result of the way back
@@ -59,7 +59,7 @@ def _look(store: Store, request: Document, resumed: Run | None = None) -> tuple[
     for path, digest in request["unchanged"].items():
         if sha256(read_bytes(path)) != digest:
             raise GuardError("%s: The file has changed since the plan was made. Plan again." % path)
-    recreates = to_recreate(store, request, files) if request["recreates"] else []
+    recreates = to_recreate(store, request, files, resumed) if request["recreates"] else []
     todo = what_to_do(request, files, Engine(request), recreates, _left(resumed))
     bare = [one for one in request["attributes"] if not same_attributes(attributes(one["path"]), one)]
     needed = bool(todo["told"] or bare or any(one["state"] == "before" for one in files))
@@ -109,6 +109,7 @@ def _open(store: Store, request: Document, own: str) -> Document:
     engine = Engine(request)
     if todo["activate"]:
         _can_start(engine, request["activation"])
+        _as_foreseen(engine, request["activation"])
     if resumed is None:  # what fails already says nothing of the edit
         todo["checks"] = [one for one in todo["checks"] if not refusal(one)]
     made = request["run"] or time.strftime("%Y%m%dT%H%M%SZ-", time.gmtime()) + request["plan"][:8]
@@ -123,11 +124,16 @@ def _open(store: Store, request: Document, own: str) -> Document:
         if todo["activate"] and resumed is None:
             _try(run, request)
         sync(run.path)
-        arm(store, run, request)
-    except (OSError, GuardError) as error:
-        if resumed is None:
-            shutil.rmtree(run.path, ignore_errors=True)
+        if resumed is not None and is_armed(request["root"]):
+            extend(store, request)  # and never without a switch in between
+        else:
+            arm(store, run, request)
+    except (OSError, GuardError, ValueError) as error:
         reason = "%s: %s" % (error.filename, error.strerror) if isinstance(error, OSError) else str(error)
+        if resumed is not None:
+            undo(store, run, reason)
+            raise GuardError("%s. The run was taken back." % reason.rstrip(".")) from error
+        shutil.rmtree(run.path, ignore_errors=True)
         raise GuardError("Nothing was changed: " + reason) from error
     run.note("begin", "did" if resumed is None else "resumed")
     try:
@@ -137,6 +143,23 @@ def _open(store: Store, request: Document, own: str) -> Document:
         undo(store, run, "%s: %s" % (error.filename, error.strerror))
         raise GuardError("%s: %s" % (error.filename, error.strerror)) from error
     return dict(seen, run=run.name, needed=True)
+
+
+def _as_foreseen(engine: Engine, activation: Document) -> None:
+    """Raise GuardError where a restart or live-restore would do what the plan could not know of."""
+    info = engine.info() or {}
+    if told := unforeseen(activation, info):
+        raise GuardError(told + ". Plan again.")
+    live = info.get("LiveRestoreEnabled") or activation["reload_first"]
+    if activation["action"] != "restart" or (live and not activation["stop"]):
+        return
+    containers = engine.containers()
+    lost = [name for name, one in containers.items() if one["HostConfig"].get("AutoRemove")]
+    if new := [name for name in lost if name not in activation["temporary"]]:
+        told = (
+            "the restart of the daemon would remove these, which run with --rm since the plan was made: %s. Plan again."
+        )
+        raise GuardError(told % ", ".join(new))
 
 
 def _can_start(engine: Engine, activation: Document) -> None:
@@ -166,6 +189,8 @@ def _keep(run: Run, request: Document, seen: Document, engine: Engine) -> None:
     files, made = [], []
     for index, one in enumerate([*seen["files"], {"path": record, "after": None}]):
         data = read_bytes(one["path"])
+        if one.get("state") == "before" and sha256(data) != request["files"][one["index"]]["before"]:
+            raise GuardError(one["path"] + ": The file has changed since the plan was made. Plan again.")
         entry = {"path": one["path"], "before": sha256(data), "after": one["after"], "there": data is not None}
         if data is not None:
             write_file(run.file("backup", str(index)), data)

@@ -41,6 +41,13 @@ def call(argv: list[str], timeout: float) -> tuple[int, str, str]:
     return code, texts[0], texts[1]
 
 
+def unit_word(word: str) -> str:
+    """A word of a command line as a unit has it: quoted, with no variable or specifier of systemd's in it."""
+    for one, other in (("\\", "\\\\"), ('"', '\\"'), ("%", "%%"), ("$", "$$"), ("\n", "\\n")):
+        word = word.replace(one, other)
+    return '"%s"' % word
+
+
 class Engine:
     """The engine of this host, behind its command line, and the service that runs it."""
 
@@ -55,9 +62,21 @@ class Engine:
         return call([*self._docker, *words], timeout)
 
     def stop(self, names: list[str]) -> str:
-        """Stop containers, all at the same time; what the engine says against it."""
-        code, _, told = self.docker("stop", *names, timeout=60.0 + 15 * len(names)) if names else (0, "", "")
-        return "docker stop: " + told if code else ""
+        """Stop containers, all at the same time; what the engine says against it, where any of them still runs."""
+        if not names:
+            return ""
+        patience = max(60.0 + 15 * len(names), self._longest_stop() + 30)
+        code, _, told = self.docker("stop", *names, timeout=patience)
+        if code and any(one["State"]["Running"] for one in self.containers(names).values()):
+            return "docker stop: " + told
+        return ""
+
+    def _longest_stop(self) -> float:
+        """How long the containers that run may take to end, in seconds, as they were told when they were made."""
+        try:
+            return max([float(one["Config"].get("StopTimeout") or 10) for one in self.containers().values()], default=0)
+        except GuardError:
+            return 0.0
 
     def info(self, timeout: float = 10.0) -> Document:
         """The engine's document about itself; None where it does not answer."""
@@ -141,6 +160,10 @@ class Engine:
     def _systemctl(self, *words: str, timeout: float = 60.0) -> tuple[int, str, str]:
         return call(["systemctl", *words], timeout)
 
+    def reread(self) -> None:
+        """Make systemd read its units anew."""
+        self._systemctl("daemon-reload")
+
     def property(self, name: str, unit: str = "docker.service") -> str:
         """What systemd says of a unit."""
         return self._systemctl("show", "--property=" + name, unit)[1].partition("=")[2]
@@ -165,17 +188,18 @@ class Engine:
 
         Counters of starts are reset before: systemd counts those that succeeded as well.
         """
+        patience = max(self.patience, self._longest_stop() + 30)
         if self.systemd:
             if units:
-                self._systemctl("daemon-reload")
+                self.reread()
             if self.property("ActiveState") in ("activating", "deactivating"):  # it hangs, and would until it is ended
                 self._systemctl("kill", "--signal=KILL", "docker.service")
             self._systemctl("reset-failed", "docker.service", "docker.socket")
-            code, _, told = self._systemctl("restart", "docker.service", timeout=self.patience)
+            code, _, told = self._systemctl("restart", "docker.service", timeout=patience)
         else:
-            code, _, told = call(["service", "docker", "restart"], self.patience)
+            code, _, told = call(["service", "docker", "restart"], patience)
         if code == 124:
-            raise HangsError("the daemon did not start within %d seconds" % self.patience)
+            raise HangsError("the daemon did not start within %d seconds" % patience)
         if code:
             raise GuardError("the daemon did not start: " + (self._why() or told))
         if self.wait(self.patience) is None:

@@ -84,7 +84,7 @@ def copies(directory: str) -> list[str]:
 def sweep(directory: str, known: list[str]) -> None:
     """Remove what was not written to its end by a guard that was killed, or by a copy; only for who holds the lock.
 
-    `known` are such names that were there before.
+    `known` are copies of others: that were there before or, where the run has ended, all.
     """
     try:
         left = [name for name in os.listdir(directory) if name.startswith(TEMPORARY)]

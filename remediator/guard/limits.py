@@ -55,11 +55,16 @@ def undo_limits(run: Run, engine: Engine, before: Document, told: Report) -> Non
             was = {key: before["limits"][name].get(key) for key in one["values"]}
             now = found[name]["HostConfig"]
             off = [key for key in was if not _is_back(key, now.get(key), was[key], before["memory"])]
+            # which the engine sets as well where only the memory is given
+            swap = now.get("Memory") in (
+                one["values"].get("Memory"),
+                settable("Memory", was.get("Memory"), before["memory"]),
+            )
             wanted = {}
             for key, value in one["values"].items():
                 if key not in off:
                     continue
-                if now.get(key) == value or key == "MemorySwap":
+                if now.get(key) == value or (key == "MemorySwap" and swap):
                     wanted[key] = settable(key, was[key], before["memory"])
                 else:
                     told["left"].append("container %s: %s was changed by someone else after the run" % (name, key))

@@ -16,15 +16,18 @@ LATELY = 600.0  # seconds: what was started anew by the engine since is not stea
 
 
 def endpoints(container: Document) -> list[list[Any]]:
-    """The published TCP ports of a container as [address, port], one address a port."""
-    found: dict[int, str] = {}
+    """The published TCP ports of a container as [address, port]; the one of IPv6 only where there is no other."""
+    found: dict[int, list[str]] = {}
     for port, bindings in ((container.get("NetworkSettings") or {}).get("Ports") or {}).items():
         for one in bindings or [] if port.endswith("/tcp") else []:
             address = one.get("HostIp") or "0.0.0.0"  # noqa: S104 - what the engine says, not what is bound here
             everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
-            known = found.get(int(one["HostPort"]), "::1")
-            found[int(one["HostPort"])] = everywhere.get(address, address) if known == "::1" else known
-    return [[address, port] for port, address in found.items()]
+            found.setdefault(int(one["HostPort"]), []).append(everywhere.get(address, address))
+    return [
+        [address, port]
+        for port, some in found.items()
+        for address in ([one for one in dict.fromkeys(some) if one != "::1"] or ["::1"])
+    ]
 
 
 def answers(address: str, port: int) -> bool:
@@ -50,6 +53,18 @@ def _steady(one: Document) -> bool:
     return not state.get("Restarting") and not (one.get("RestartCount") and time.time() - started < LATELY)
 
 
+def first_answer(container: Document) -> float:
+    """How long the health check of a container may take to tell for the first time, in seconds; 0 without one.
+
+    The first one begins an interval after the start; moby's defaults are 30 seconds for that and for the answer.
+    """
+    check = container["Config"].get("Healthcheck") or {}
+    if not check.get("Test") or check["Test"] == ["NONE"]:
+        return 0.0
+    times = (check.get("StartPeriod") or 0, check.get("Interval") or 30e9, check.get("Timeout") or 30e9)
+    return sum(float(one) for one in times) / 1e9
+
+
 def portrait(engine: Engine) -> Document:
     """The running containers by name, in the order of their starts, and which published ports answer."""
     running = engine.containers()
@@ -64,6 +79,7 @@ def portrait(engine: Engine) -> Document:
             "restarts": one.get("RestartCount", 0),
             "steady": _steady(one),
             "health": (state.get("Health") or {}).get("Status", ""),
+            "first_answer": first_answer(one),
             "temporary": bool(one["HostConfig"].get("AutoRemove")),
             "task": "com.docker.swarm.task.id" in (one["Config"].get("Labels") or {}),  # swarm runs it, here or there
             "networks": sorted((one.get("NetworkSettings") or {}).get("Networks") or {}),
@@ -153,7 +169,9 @@ def prove(engine: Engine, request: Document, before: Document, expected: list[Do
 
     Returns what is not so when the time is over.
     """
-    deadline = time.monotonic() + float(request["proof"])
+    healthy = [one.get("first_answer", 0.0) for one in before["containers"].values() if one["health"] == "healthy"]
+    patience = max([float(request["proof"]), *(one + 5 for one in healthy if restarted)])
+    deadline = time.monotonic() + min(patience, LATELY)
     calm = 0
     while True:
         found = problems(engine, request, before, expected, restarted)

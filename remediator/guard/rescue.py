@@ -10,7 +10,7 @@ import json
 import os
 from typing import Any
 
-from .engine import Engine
+from .engine import Engine, unit_word
 from .files import Document, GuardError, write_file
 
 RESCUE_UNIT = "/run/systemd/system/docker.service.d/zzz-remediator-rescue.conf"
@@ -58,20 +58,16 @@ def rescue(engine: Engine, before: Document, config: str) -> str:
             continue
         return "the daemon runs as before by %s, until the next boot" % RESCUE_UNIT
     os.unlink(RESCUE_UNIT)
+    os.unlink(RESCUE_CONFIG)
+    engine.reread()
     raise GuardError(error)
 
 
 def _unit(words: list[str]) -> str:
     """A drop-in by which systemd starts just this."""
-    quoted = " ".join('"%s"' % _escaped(one) for one in words)
+    quoted = " ".join(unit_word(one) for one in words)
     lines = ["[Service]", "ExecCondition=", "ExecStartPre=", "ExecStartPost=", "ExecStart=", "ExecStart=" + quoted]
     return "\n".join([*lines, "EnvironmentFile=", "Type=notify", ""])
-
-
-def _escaped(word: str) -> str:
-    for one, other in (("\\", "\\\\"), ('"', '\\"'), ("%", "%%"), ("$", "$$"), ("\n", "\\n")):
-        word = word.replace(one, other)
-    return word
 
 
 def flagged(words: list[str], key: str) -> bool:

@@ -165,9 +165,15 @@ class Run:
         line = json.dumps(dict({"at": round(time.time(), 3), "step": step, "state": state}, **more)) + "\n"
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(self.file("journal.jsonl"), flags, 0o600)
+        size = os.fstat(descriptor).st_size
         try:
-            os.write(descriptor, line.encode())
+            left = line.encode()
+            while left:
+                left = left[os.write(descriptor, left) :]
             os.fsync(descriptor)
+        except OSError:
+            os.ftruncate(descriptor, size)  # of a full disk: half a line would spoil the next one
+            raise
         finally:
             os.close(descriptor)
 

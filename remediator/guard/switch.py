@@ -6,8 +6,8 @@ import os
 import subprocess
 import sys
 
-from .engine import call
-from .files import Document, GuardError, write_file
+from .engine import call, unit_word
+from .files import Document, GuardError, sync, write_file
 from .store import Run, Store, boot_id, uptime
 
 UNITS = "/etc/systemd/system"
@@ -36,7 +36,7 @@ def arm(store: Store, run: Run, request: Document, reason: str = "") -> None:
 
 
 def _arm(store: Store, run: Run, request: Document, reason: str) -> None:
-    words = [sys.executable, os.path.join(store.home, "guard.py")]
+    words = [os.path.realpath(sys.executable), os.path.join(store.home, "guard.py")]  # of no environment that may go
     if on_systemd(request["root"]):
         _boot_unit(words)
         # one that waits in the loop of `expire` is of an older arming: who holds the lock is here
@@ -63,7 +63,7 @@ def _boot_unit(words: list[str]) -> None:
     # not after docker.service, which might hang at its start: the guard itself waits for it, and not for ever
     unit = (
         "[Unit]\nDescription=Take back a change of Docker that was not confirmed before the boot\n"
-        "[Service]\nExecStart=%s %s boot\nRestart=on-failure\nRestartSec=5\n" % (words[0], words[1])
+        "[Service]\nExecStart=%s boot\nRestart=on-failure\nRestartSec=5\n" % " ".join(unit_word(one) for one in words)
     )
     wants = os.path.join(UNITS, "multi-user.target.wants")
     os.makedirs(wants, 0o755, exist_ok=True)
@@ -71,6 +71,13 @@ def _boot_unit(words: list[str]) -> None:
     link = os.path.join(wants, BOOT_UNIT)
     if not os.path.islink(link):
         os.symlink(os.path.join(UNITS, BOOT_UNIT), link)
+        sync(wants)
+
+
+def is_armed(root: str) -> bool:
+    """Whether the timer waits, or what it has started does: it goes by the deadline of the open run."""
+    units = [SWITCH + ".timer", SWITCH + ".service"] if on_systemd(root) else []
+    return any(call(["systemctl", "is-active", "--quiet", one], 30)[0] == 0 for one in units)
 
 
 def extend(store: Store, request: Document) -> None:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import sys
 import time
 from typing import Any, Callable  # noqa: UP035 - Python 3.8
 
 from .back import reload_back, taken_up, undo_attributes, undo_daemon, undo_files
 from .engine import Engine, call, start
-from .files import Document, GuardError, Report
+from .files import Document, GuardError, Report, read_json, write_file
 from .limits import undo_limits
-from .proof import SILENT, prove
+from .proof import SILENT, portrait, prove
 from .recreate import back
 from .store import Run, Store, seconds_left
-from .swarm import undrain
+from .swarm import no_quorum, undrain
 from .switch import arm, disarm
+
+PAUSES = (10.0, 30.0, 60.0, 120.0)  # seconds before what nobody else takes back is tried again
 
 
 def undo(store: Store, run: Run, reason: str) -> Document:
@@ -26,9 +30,9 @@ def undo(store: Store, run: Run, reason: str) -> Document:
     the rest done all the same. A run that was taken back is looked at again: somebody may not have known.
     """
     ended, known = run.result, store.current()
-    request, before = run.request, run.before
     if known is not None and known["run"] != run.name:
         raise GuardError("run %s is open on this host; roll it back first" % known["run"])
+    request, before = run.request, run.before if ended is None else _as_it_is(run, ended)
     told: Report = {"changed": [], "left": [], "errors": []}
     again = ended is not None and ended["outcome"] == "undone"
     if again:
@@ -42,7 +46,7 @@ def undo(store: Store, run: Run, reason: str) -> Document:
     _go_on_alone(store, run, request, reason)
     run.remember("undo", "will", reason=reason)
     shutil.rmtree(run.file("new"), ignore_errors=True)  # there may be no space left for what is to be written
-    _take_back(run, request, before, told, proven=ended is None or again)
+    _take_back(run, request, before, told)
     took = round(time.monotonic() - begun, 2)
     run.remember("undo", "did", seconds=took, **told)
     ended = run.end("undone", reason=ended["reason"] if again else reason, seconds=took, **told)
@@ -62,7 +66,29 @@ def _go_on_alone(store: Store, run: Run, request: Document, reason: str) -> None
         pass  # such as on a full disk: it is taken back all the same
 
 
-def _take_back(run: Run, request: Document, before: Document, told: Report, proven: bool) -> None:
+def _as_it_is(run: Run, ended: Document) -> Document:
+    """The state before, with the containers as they are before a confirmed run is taken back.
+
+    Weeks may lie between: what was stopped or removed since is not brought back, and what is new is kept alive. Raises
+    GuardError where the daemon is a manager of a swarm that cannot do without it.
+    """
+    before, activation = run.before, run.request["activation"]
+    if not before["engine"]:
+        return before
+    alive = read_json(run.file("alive.json"))
+    if alive is None and ended["outcome"] == "confirmed":
+        engine = Engine(run.request)
+        if activation["manager"] and activation["action"] == "restart" and (reason := no_quorum(engine)):
+            raise GuardError(reason)
+        try:
+            alive = portrait(engine)
+            write_file(run.file("alive.json"), json.dumps(alive).encode())
+        except (OSError, GuardError):
+            pass  # the daemon is gone: what ran before is all that is known
+    return before if alive is None else dict(before, containers=alive)
+
+
+def _take_back(run: Run, request: Document, before: Document, told: Report) -> None:
     engine = Engine(request)
     alive = bool(before["engine"])
 
@@ -90,7 +116,7 @@ def _take_back(run: Run, request: Document, before: Document, told: Report, prov
         told["errors"].append(SILENT)
         return
     part("the swarm", lambda: undrain(run, engine))
-    told["errors"] += part("recreate", lambda: back(run, request)) or []
+    part("recreate", lambda: back(run, request, engine, told))
     part("limits", lambda: undo_limits(run, engine, before, told))
     gone = [name for name, one in before["containers"].items() if one["temporary"]]
     lasting = [one for one, was in before["containers"].items() if one not in gone and not was["task"]]
@@ -99,7 +125,7 @@ def _take_back(run: Run, request: Document, before: Document, told: Report, prov
     told["errors"] += part("containers", lambda: start(run, engine, lasting)) or []
     there = part("containers", lambda: engine.containers(gone)) if gone else {}
     told["left"] += ["container %s: ran with --rm, and ended" % one for one in gone if one not in (there or {})]
-    if proven and not any("does not start with the files of before" in one for one in told["errors"]):
+    if not any("does not start with the files of before" in one for one in told["errors"]):
         expected = [] if told["left"] else [one for one in before["live"] if anew or (reloaded and one["reload"])]
         told["errors"] += prove(engine, request, before, expected, bool(anew))
 
@@ -120,6 +146,22 @@ def finish(store: Store, known: Document, reason: str) -> None:
         undo(store, run, known.get("undo") or reason)
 
 
+def _insist(store: Store, known: Document) -> None:
+    """Try again what could not be taken back, unless somebody has begun another run: nobody may be there to do it."""
+    run = store.run(known["run"])
+    for pause in PAUSES:
+        ended = run.result or {}
+        if ended.get("outcome") != "undone" or not ended["errors"]:
+            return
+        print("not taken back yet: " + "; ".join(ended["errors"]), file=sys.stderr)
+        time.sleep(pause)
+        with store.locked(3600):
+            if store.current() is not None or not store.is_last(run):
+                return
+            store.open(dict(known, undo=ended["reason"]))
+            undo(store, run, ended["reason"])
+
+
 def expire(store: Store, name: str) -> None:
     """Wait until the run is closed or its time is over, and take it back then."""
     while True:
@@ -135,9 +177,10 @@ def expire(store: Store, name: str) -> None:
                 if not seconds_left(known):
                     limit = store.run(name).request["limit"] if store.run(name).began else 0
                     finish(store, known, "it was not confirmed within %d seconds" % limit)
-                    return
+                    break
         else:
             time.sleep(max(0.05, min(seconds_left(known), 1.0)))
+    _insist(store, known)
 
 
 def boot(store: Store) -> None:
@@ -151,6 +194,7 @@ def boot(store: Store) -> None:
         if run.began:
             Engine(run.request).settle(60)
         finish(store, known, "the host was started anew before it was confirmed")
+    _insist(store, known)
 
 
 def _root(store: Store) -> str:

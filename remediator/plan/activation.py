@@ -97,6 +97,7 @@ def decide(
         },
         sources=tuple(one.path for one in files if one.path in fact.evidence["start"]["files"]),
         manager=bool(state.about.get("manager")),
+        temporary=tuple(sorted(lost)),
         reload_units=restart and systemd and _units_changed(fact, files),
         validate=candidate.validate(state, changes)[0],
     )

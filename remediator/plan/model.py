@@ -46,6 +46,7 @@ class Activation(Model, frozen=True):
     kinds.daemon.shown), `defaults` the engine's values of keys that are added, for the way back;
     `sources` are edited files of the daemon's command line. A `manager` of a swarm is restarted only with a quorum of
     the others, and drained before.
+    `temporary` are the containers that run with --rm, which a restart may remove.
     With `reload_units` systemd reads its units anew before the restart. `validate` is an argument list that
     tries the new configuration with the engine's own program before anything is activated: its last word,
     CANDIDATE, stands for the path of the new daemon.json; empty where the engine cannot do that, or its command
@@ -66,6 +67,7 @@ class Activation(Model, frozen=True):
     defaults: dict[str, Any] = {}
     sources: tuple[str, ...] = ()
     manager: bool = False
+    temporary: tuple[str, ...] = ()
     reload_units: bool = False
     validate: tuple[str, ...] = ()
 

@@ -233,6 +233,9 @@ def emit(plan: Plan, folder: Path) -> list[Path]:
                 _write(path, json.dumps(operations, indent=2, ensure_ascii=False) + "\n")
                 patches.append(path)
     write_project(plan, folder)
+    if sum(one.manager for one in plan.hosts) > 1:  # a swarm does without one of its managers at a time
+        text = packaged(PLAYBOOK).decode()
+        _write(folder / PLAYBOOK, text.replace("  gather_facts: false\n", "  gather_facts: false\n  serial: 1\n", 1))
     return patches
 
 
