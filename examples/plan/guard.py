@@ -97,7 +97,7 @@ def copies(directory: str) -> list[str]:
 def sweep(directory: str, known: list[str]) -> None:
     """Remove what was not written to its end by a guard that was killed, or by a copy; only for who holds the lock.
 
-    `known` are such names that were there before.
+    `known` are copies of others: that were there before or, where the run has ended, all.
     """
     try:
         left = [name for name in os.listdir(directory) if name.startswith(TEMPORARY)]
@@ -361,9 +361,15 @@ class Run:
         line = json.dumps(dict({"at": round(time.time(), 3), "step": step, "state": state}, **more)) + "\n"
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(self.file("journal.jsonl"), flags, 0o600)
+        size = os.fstat(descriptor).st_size
         try:
-            os.write(descriptor, line.encode())
+            left = line.encode()
+            while left:
+                left = left[os.write(descriptor, left) :]
             os.fsync(descriptor)
+        except OSError:
+            os.ftruncate(descriptor, size)  # of a full disk: half a line would spoil the next one
+            raise
         finally:
             os.close(descriptor)
 
@@ -439,6 +445,13 @@ def call(argv: list[str], timeout: float) -> tuple[int, str, str]:
     return code, texts[0], texts[1]
 
 
+def unit_word(word: str) -> str:
+    """A word of a command line as a unit has it: quoted, with no variable or specifier of systemd's in it."""
+    for one, other in (("\\", "\\\\"), ('"', '\\"'), ("%", "%%"), ("$", "$$"), ("\n", "\\n")):
+        word = word.replace(one, other)
+    return '"%s"' % word
+
+
 class Engine:
     """The engine of this host, behind its command line, and the service that runs it."""
 
@@ -453,9 +466,21 @@ class Engine:
         return call([*self._docker, *words], timeout)
 
     def stop(self, names: list[str]) -> str:
-        """Stop containers, all at the same time; what the engine says against it."""
-        code, _, told = self.docker("stop", *names, timeout=60.0 + 15 * len(names)) if names else (0, "", "")
-        return "docker stop: " + told if code else ""
+        """Stop containers, all at the same time; what the engine says against it, where any of them still runs."""
+        if not names:
+            return ""
+        patience = max(60.0 + 15 * len(names), self._longest_stop() + 30)
+        code, _, told = self.docker("stop", *names, timeout=patience)
+        if code and any(one["State"]["Running"] for one in self.containers(names).values()):
+            return "docker stop: " + told
+        return ""
+
+    def _longest_stop(self) -> float:
+        """How long the containers that run may take to end, in seconds, as they were told when they were made."""
+        try:
+            return max([float(one["Config"].get("StopTimeout") or 10) for one in self.containers().values()], default=0)
+        except GuardError:
+            return 0.0
 
     def info(self, timeout: float = 10.0) -> Document:
         """The engine's document about itself; None where it does not answer."""
@@ -539,6 +564,10 @@ class Engine:
     def _systemctl(self, *words: str, timeout: float = 60.0) -> tuple[int, str, str]:
         return call(["systemctl", *words], timeout)
 
+    def reread(self) -> None:
+        """Make systemd read its units anew."""
+        self._systemctl("daemon-reload")
+
     def property(self, name: str, unit: str = "docker.service") -> str:
         """What systemd says of a unit."""
         return self._systemctl("show", "--property=" + name, unit)[1].partition("=")[2]
@@ -563,17 +592,18 @@ class Engine:
 
         Counters of starts are reset before: systemd counts those that succeeded as well.
         """
+        patience = max(self.patience, self._longest_stop() + 30)
         if self.systemd:
             if units:
-                self._systemctl("daemon-reload")
+                self.reread()
             if self.property("ActiveState") in ("activating", "deactivating"):  # it hangs, and would until it is ended
                 self._systemctl("kill", "--signal=KILL", "docker.service")
             self._systemctl("reset-failed", "docker.service", "docker.socket")
-            code, _, told = self._systemctl("restart", "docker.service", timeout=self.patience)
+            code, _, told = self._systemctl("restart", "docker.service", timeout=patience)
         else:
-            code, _, told = call(["service", "docker", "restart"], self.patience)
+            code, _, told = call(["service", "docker", "restart"], patience)
         if code == 124:
-            raise HangsError("the daemon did not start within %d seconds" % self.patience)
+            raise HangsError("the daemon did not start within %d seconds" % patience)
         if code:
             raise GuardError("the daemon did not start: " + (self._why() or told))
         if self.wait(self.patience) is None:
@@ -742,15 +772,18 @@ LATELY = 600.0  # seconds: what was started anew by the engine since is not stea
 
 
 def endpoints(container: Document) -> list[list[Any]]:
-    """The published TCP ports of a container as [address, port], one address a port."""
-    found: dict[int, str] = {}
+    """The published TCP ports of a container as [address, port]; the one of IPv6 only where there is no other."""
+    found: dict[int, list[str]] = {}
     for port, bindings in ((container.get("NetworkSettings") or {}).get("Ports") or {}).items():
         for one in bindings or [] if port.endswith("/tcp") else []:
             address = one.get("HostIp") or "0.0.0.0"  # noqa: S104 - what the engine says, not what is bound here
             everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
-            known = found.get(int(one["HostPort"]), "::1")
-            found[int(one["HostPort"])] = everywhere.get(address, address) if known == "::1" else known
-    return [[address, port] for port, address in found.items()]
+            found.setdefault(int(one["HostPort"]), []).append(everywhere.get(address, address))
+    return [
+        [address, port]
+        for port, some in found.items()
+        for address in ([one for one in dict.fromkeys(some) if one != "::1"] or ["::1"])
+    ]
 
 
 def answers(address: str, port: int) -> bool:
@@ -776,6 +809,18 @@ def _steady(one: Document) -> bool:
     return not state.get("Restarting") and not (one.get("RestartCount") and time.time() - started < LATELY)
 
 
+def first_answer(container: Document) -> float:
+    """How long the health check of a container may take to tell for the first time, in seconds; 0 without one.
+
+    The first one begins an interval after the start; moby's defaults are 30 seconds for that and for the answer.
+    """
+    check = container["Config"].get("Healthcheck") or {}
+    if not check.get("Test") or check["Test"] == ["NONE"]:
+        return 0.0
+    times = (check.get("StartPeriod") or 0, check.get("Interval") or 30e9, check.get("Timeout") or 30e9)
+    return sum(float(one) for one in times) / 1e9
+
+
 def portrait(engine: Engine) -> Document:
     """The running containers by name, in the order of their starts, and which published ports answer."""
     running = engine.containers()
@@ -790,6 +835,7 @@ def portrait(engine: Engine) -> Document:
             "restarts": one.get("RestartCount", 0),
             "steady": _steady(one),
             "health": (state.get("Health") or {}).get("Status", ""),
+            "first_answer": first_answer(one),
             "temporary": bool(one["HostConfig"].get("AutoRemove")),
             "task": "com.docker.swarm.task.id" in (one["Config"].get("Labels") or {}),  # swarm runs it, here or there
             "networks": sorted((one.get("NetworkSettings") or {}).get("Networks") or {}),
@@ -879,7 +925,9 @@ def prove(engine: Engine, request: Document, before: Document, expected: list[Do
 
     Returns what is not so when the time is over.
     """
-    deadline = time.monotonic() + float(request["proof"])
+    healthy = [one.get("first_answer", 0.0) for one in before["containers"].values() if one["health"] == "healthy"]
+    patience = max([float(request["proof"]), *(one + 5 for one in healthy if restarted)])
+    deadline = time.monotonic() + min(patience, LATELY)
     calm = 0
     while True:
         found = problems(engine, request, before, expected, restarted)
@@ -934,7 +982,7 @@ def arm(store: Store, run: Run, request: Document, reason: str = "") -> None:
 
 
 def _arm(store: Store, run: Run, request: Document, reason: str) -> None:
-    words = [sys.executable, os.path.join(store.home, "guard.py")]
+    words = [os.path.realpath(sys.executable), os.path.join(store.home, "guard.py")]  # of no environment that may go
     if on_systemd(request["root"]):
         _boot_unit(words)
         # one that waits in the loop of `expire` is of an older arming: who holds the lock is here
@@ -961,7 +1009,7 @@ def _boot_unit(words: list[str]) -> None:
     # not after docker.service, which might hang at its start: the guard itself waits for it, and not for ever
     unit = (
         "[Unit]\nDescription=Take back a change of Docker that was not confirmed before the boot\n"
-        "[Service]\nExecStart=%s %s boot\nRestart=on-failure\nRestartSec=5\n" % (words[0], words[1])
+        "[Service]\nExecStart=%s boot\nRestart=on-failure\nRestartSec=5\n" % " ".join(unit_word(one) for one in words)
     )
     wants = os.path.join(UNITS, "multi-user.target.wants")
     os.makedirs(wants, 0o755, exist_ok=True)
@@ -969,6 +1017,13 @@ def _boot_unit(words: list[str]) -> None:
     link = os.path.join(wants, BOOT_UNIT)
     if not os.path.islink(link):
         os.symlink(os.path.join(UNITS, BOOT_UNIT), link)
+        sync(wants)
+
+
+def is_armed(root: str) -> bool:
+    """Whether the timer waits, or what it has started does: it goes by the deadline of the open run."""
+    units = [SWITCH + ".timer", SWITCH + ".service"] if on_systemd(root) else []
+    return any(call(["systemctl", "is-active", "--quiet", one], 30)[0] == 0 for one in units)
 
 
 def extend(store: Store, request: Document) -> None:
@@ -993,6 +1048,7 @@ def disarm(store: Store, root: str) -> None:
 """Containers that their owner creates anew: one service at a time, with a watch over each."""
 
 
+import json
 import time
 
 
@@ -1001,11 +1057,17 @@ CREATING = 600.0  # seconds that an owner may take
 READING = 60.0  # seconds that it may take to read its files
 
 
-def to_recreate(store: Store, request: Document, files: list[Document]) -> list[Document]:
+def to_recreate(store: Store, request: Document, files: list[Document], resumed: Run | None) -> list[Document]:
     """The steps that are still to be done: those of edited files, and others that no run of this plan has done."""
+    journal = resumed.journal() if resumed is not None else []
+    past = [one["label"] for one in journal if (one["step"], one["state"]) == ("recreate", "did")]
     before = {one["path"] for one in files if one["state"] == "before"}
     done = any(run.request["plan"] == request["plan"] for run in store.confirmed())
-    return [one for one in request["recreates"] if before.intersection(one["files"]) or not (one["files"] or done)]
+    return [
+        one
+        for one in request["recreates"]
+        if before.intersection(one["files"]) or not (one["files"] or done or one["label"] in past)
+    ]
 
 
 def refusal(check: Document) -> str:
@@ -1016,7 +1078,7 @@ def refusal(check: Document) -> str:
 
 def recreate(run: Run, engine: Engine, one: Document) -> None:
     """Have an owner create its containers anew, and watch them; raises GuardError where they do not run steadily."""
-    run.note("recreate", "will", label=one["label"])
+    run.note("recreate", "will", label=one["label"], spec=_specs(engine, one)[0])
     for words in one["up"]:
         code, _, told = call(words, CREATING)
         if code:
@@ -1026,9 +1088,21 @@ def recreate(run: Run, engine: Engine, one: Document) -> None:
     run.note("recreate", "did", label=one["label"])
 
 
+def _specs(engine: Engine, one: Document) -> tuple[str, str]:
+    """What tells the specification of a swarm's service from others, and that of its previous one; "" for none."""
+    if one["owner"] != "swarm":
+        return "", ""
+    code, out, told = engine.docker("service", "inspect", "--format", "{{json .}}", one["up"][0][-1])
+    if code:
+        raise GuardError("%s: %s" % (one["label"], told))
+    service = json.loads(out)
+    texts = [json.dumps(service.get(key), sort_keys=True).encode() for key in ("Spec", "PreviousSpec")]
+    return sha256(texts[0]), sha256(texts[1])
+
+
 def watch(engine: Engine, one: Document) -> None:
     """Wait until the containers are healthy, or have run on for a while; raises GuardError where they are not."""
-    deadline = time.monotonic() + one["grace"]
+    begun = time.monotonic()
     since: float | None = None
     first: dict[str, str] = {}
     while True:
@@ -1054,24 +1128,41 @@ def watch(engine: Engine, one: Document) -> None:
                 return
         else:
             since = None
-        if time.monotonic() > deadline:
+        slow = max([first_answer(container) + STEADY for container in found.values()], default=0.0)
+        if time.monotonic() > begun + (one["grace"] if bad else max(one["grace"], slow)):
             raise GuardError("%s: %s" % (one["label"], "; ".join(bad) or "is not healthy in time"))
         time.sleep(0.3)
 
 
-def back(run: Run, request: Document) -> list[str]:
-    """Have owners create anew, from the old definitions, what a run had them create; what failed comes back."""
-    begun = [line["label"] for line in run.journal() if line["step"] == "recreate" and line["state"] == "will"]
-    failed = []
+def back(run: Run, request: Document, engine: Engine, told: Report) -> None:
+    """Have owners create anew, from the old definitions, what a run had them create.
+
+    Not from definitions that are somebody else's by now. A service of a swarm goes back to its previous specification,
+    which has to be the one of before the run: it is done once, and not where the run had not got to change it.
+    """
+    begun = {
+        line["label"]: line.get("spec", "")
+        for line in reversed(run.journal())
+        if line["step"] == "recreate" and line["state"] == "will"
+    }
     for one in request["recreates"]:
         if one["label"] not in begun:
             continue
+        if any(line.startswith(path + ": ") for line in told["left"] for path in one["files"]):
+            told["left"].append("%s: is as it was made last: its files were changed by someone else" % one["label"])
+            continue
+        if one["owner"] == "swarm":
+            now, previous = _specs(engine, one)
+            if now == begun[one["label"]]:
+                continue
+            if previous != begun[one["label"]]:
+                told["left"].append("%s: was changed by someone else after the run" % one["label"])
+                continue
         run.remember("recreate back", "will", label=one["label"])
         for words in one["undo"]:
-            code, _, told = call(words, CREATING)
+            code, _, error = call(words, CREATING)
             if code:
-                failed.append("%s: %s: %s" % (one["label"], " ".join(words[:3]), told))
-    return failed
+                told["errors"].append("%s: %s: %s" % (one["label"], " ".join(words[:3]), error))
 
 
 """A swarm manager that is to be restarted: only with a quorum of the others, and with its tasks moved away before."""
@@ -1082,12 +1173,18 @@ import time
 
 
 MOVING = 120.0  # seconds that tasks may take to move to other nodes
+REJOINING = 60.0  # seconds that a manager may take to find the others after its start
 
 
 def nodes(engine: Engine) -> list[Document]:
-    """The nodes of the swarm: {ID, Self, Availability, Status, ManagerStatus: "" for a worker}."""
-    code, out, _ = engine.docker("node", "ls", "--format", "{{json .}}")
-    return [json.loads(line) for line in out.splitlines()] if code == 0 else []
+    """The nodes of the swarm: {ID, Self, Availability, Status, ManagerStatus: "" for a worker}.
+
+    Raises GuardError where the swarm does not say, as one without a leader.
+    """
+    code, out, told = engine.docker("node", "ls", "--format", "{{json .}}")
+    if code:
+        raise GuardError("the swarm does not tell of its nodes: " + told)
+    return [json.loads(line) for line in out.splitlines()]
 
 
 def no_quorum(engine: Engine) -> str:
@@ -1095,7 +1192,10 @@ def no_quorum(engine: Engine) -> str:
 
     The managers of a swarm decide by the majority of all of them, reachable or not.
     """
-    managers = [one for one in nodes(engine) if one["ManagerStatus"]]
+    try:
+        managers = [one for one in nodes(engine) if one["ManagerStatus"]]
+    except GuardError as error:
+        return str(error)
     others = [one for one in managers if not one["Self"] and one["ManagerStatus"] in ("Leader", "Reachable")]
     needed = len(managers) // 2 + 1
     if len(managers) < 2 or len(others) >= needed:
@@ -1104,29 +1204,67 @@ def no_quorum(engine: Engine) -> str:
     return told % (len(others), len(managers), needed)
 
 
+def unforeseen(activation: Document, info: Document) -> str:
+    """What a swarm makes of the daemon's change that the plan could not know of; "" for nothing."""
+    swarm = info.get("Swarm") or {}
+    if any(one["key"] == "live-restore" and one["value"] is True for one in activation["expect"]) and swarm.get(
+        "LocalNodeState"
+    ) not in (None, "", "inactive"):
+        return "the host is a node of a swarm by now, with which live-restore does not go"
+    if activation["action"] == "restart" and swarm.get("ControlAvailable") and not activation["manager"]:
+        return "the host is a manager of a swarm by now"
+    spec = (swarm.get("Cluster") or {}).get("Spec") or {}
+    if activation["action"] == "restart" and (spec.get("EncryptionConfig") or {}).get("AutoLockManagers"):
+        return "the swarm is locked after a restart of this manager until somebody unlocks it (autolock)"
+    return ""
+
+
 def drain(run: Run, engine: Engine) -> None:
-    """Have other nodes take over the tasks of this one, where there are such nodes."""
+    """Have other nodes take over the tasks of this one, where there are such nodes.
+
+    Raises GuardError where the swarm refuses it, or could not do without this manager by now.
+    """
     found = nodes(engine)
     own = next((one for one in found if one["Self"]), None)
     free = [one for one in found if not one["Self"] and (one["Availability"], one["Status"]) == ("Active", "Ready")]
-    if own is None or own["Availability"] != "Active" or not free:
-        return
-    run.note("drain", "will")
-    engine.docker("node", "update", "--availability", "drain", own["ID"])
-    deadline = time.monotonic() + MOVING
-    asked = ("node", "ps", own["ID"], "--filter", "desired-state=running", "--quiet")
-    while engine.docker(*asked)[1] and time.monotonic() < deadline:
-        time.sleep(0.5)
-    run.note("drain", "did")
+    if own is not None and own["Availability"] == "Active" and free:
+        run.note("drain", "will")
+        code, _, told = engine.docker("node", "update", "--availability", "drain", own["ID"])
+        if code:
+            raise GuardError("this node cannot be drained: " + told)
+        deadline = time.monotonic() + MOVING
+        asked = ("node", "ps", own["ID"], "--filter", "desired-state=running", "--quiet")
+        while engine.docker(*asked)[:2] != (0, "") and time.monotonic() < deadline:
+            time.sleep(0.5)
+        run.note("drain", "did")
+    if reason := no_quorum(engine):
+        raise GuardError(reason)
 
 
 def undrain(run: Run, engine: Engine) -> None:
-    """Let this node have tasks again, where the run took it that."""
-    if run.has("drain"):
-        own = next((one for one in nodes(engine) if one["Self"]), None)
-        if own is not None and own["Availability"] == "Drain":
-            engine.docker("node", "update", "--availability", "active", own["ID"])
-            run.note("active", "did")
+    """Let this node have tasks again, where the run took it that, once the managers have found each other again.
+
+    Raises GuardError where that does not come about.
+    """
+    journal = [(one["step"], one["state"]) for one in run.journal()]
+    if journal.count(("drain", "will")) <= journal.count(("active", "did")):
+        return
+    deadline = time.monotonic() + REJOINING
+    while True:
+        try:
+            own = next((one for one in nodes(engine) if one["Self"]), None)
+            if own is None:
+                raise GuardError("the swarm does not know this node")
+            if own["Availability"] == "Drain":
+                code, _, told = engine.docker("node", "update", "--availability", "active", own["ID"])
+                if code:
+                    raise GuardError(told)
+            run.remember("active", "did")
+            return
+        except GuardError as error:
+            if time.monotonic() > deadline:
+                raise GuardError("this node still takes no tasks (drain): %s" % error) from error
+        time.sleep(1.0)
 
 
 """The last resort: the daemon is started as the one that ran before was, whatever its files say by now.
@@ -1186,20 +1324,16 @@ def rescue(engine: Engine, before: Document, config: str) -> str:
             continue
         return "the daemon runs as before by %s, until the next boot" % RESCUE_UNIT
     os.unlink(RESCUE_UNIT)
+    os.unlink(RESCUE_CONFIG)
+    engine.reread()
     raise GuardError(error)
 
 
 def _unit(words: list[str]) -> str:
     """A drop-in by which systemd starts just this."""
-    quoted = " ".join('"%s"' % _escaped(one) for one in words)
+    quoted = " ".join(unit_word(one) for one in words)
     lines = ["[Service]", "ExecCondition=", "ExecStartPre=", "ExecStartPost=", "ExecStart=", "ExecStart=" + quoted]
     return "\n".join([*lines, "EnvironmentFile=", "Type=notify", ""])
-
-
-def _escaped(word: str) -> str:
-    for one, other in (("\\", "\\\\"), ('"', '\\"'), ("%", "%%"), ("$", "$$"), ("\n", "\\n")):
-        word = word.replace(one, other)
-    return word
 
 
 def flagged(words: list[str], key: str) -> bool:
@@ -1271,11 +1405,16 @@ def undo_limits(run: Run, engine: Engine, before: Document, told: Report) -> Non
             was = {key: before["limits"][name].get(key) for key in one["values"]}
             now = found[name]["HostConfig"]
             off = [key for key in was if not _is_back(key, now.get(key), was[key], before["memory"])]
+            # which the engine sets as well where only the memory is given
+            swap = now.get("Memory") in (
+                one["values"].get("Memory"),
+                settable("Memory", was.get("Memory"), before["memory"]),
+            )
             wanted = {}
             for key, value in one["values"].items():
                 if key not in off:
                     continue
-                if now.get(key) == value or key == "MemorySwap":
+                if now.get(key) == value or (key == "MemorySwap" and swap):
                     wanted[key] = settable(key, was[key], before["memory"])
                 else:
                     told["left"].append("container %s: %s was changed by someone else after the run" % (name, key))
@@ -1288,7 +1427,7 @@ def undo_limits(run: Run, engine: Engine, before: Document, told: Report) -> Non
                 told["changed"].append("set %s of %s" % (" ".join(options(wanted)), name))
 
 
-"""Files and the daemon, on the way back."""
+"""Files on the way back: put back as they were, but for those that somebody else has changed since."""
 
 
 import json
@@ -1296,41 +1435,14 @@ import os
 import stat
 
 
-LIVE_RESTORE = {"key": "live-restore", "from": "info", "pointer": "/LiveRestoreEnabled", "value": False}
 
-
-def taken_up(run: Run, engine: Engine, before: Document) -> bool:
-    """Whether the daemon that runs is the one of before, and has taken up the run's configuration by a reload."""
-    return run.has("reload") and not run.has("restart") and engine.started() == before["started"]
-
-
-def reload_back(run: Run, request: Document, engine: Engine, told: Report) -> None:
-    """Make the daemon take up by a reload what it did before.
-
-    A reload keeps what is removed from the file (moby: daemon/reload.go takes only keys that are set), so defaults
-    of keys that were added are written out, reloaded, and only then the old text restored.
-    """
-    index, defaults = _config(run, request), request["activation"]["defaults"]
-    if index is None:
-        return
-    if not ours(run, run.before["files"][index]):
-        return  # undo_files says so
-    if defaults:
-        _put_with(run, index, defaults)
-    else:
-        _restore(run, index, run.before["files"][index])
-    engine.reload()
-    await_effect(engine, [one for one in run.before["live"] if one["reload"]], "the reload back")
-    told["changed"].append("reload the daemon")
-
-
-def _config(run: Run, request: Document) -> int | None:
+def config_of(run: Run, request: Document) -> int | None:
     """Which of the edited files is the daemon's configuration."""
     config = request["activation"]["config"]
     return next((index for index, one in enumerate(run.before["files"]) if one["path"] == config), None)
 
 
-def _put_with(run: Run, index: int, more: Document) -> None:
+def put_with(run: Run, index: int, more: Document) -> None:
     """Put the daemon's old configuration in its place with keys that are not to stay in it."""
     entry = run.before["files"][index]
     old = (read_bytes(run.file("backup", str(index))) or b"").decode("utf-8") if entry["there"] else ""
@@ -1355,11 +1467,15 @@ def ours(run: Run, entry: Document) -> bool:
     return now in [line.get("sha256") for line in run.journal() if line["step"] == "defaults"]
 
 
-def _restore(run: Run, index: int, entry: Document) -> None:
+def put_back(run: Run, index: int, entry: Document) -> None:
     """Put one file back as it was: bytes, mode, owner, extended attributes and time."""
     path = entry["path"]
     if not entry["there"]:
-        os.unlink(path)
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            return
+        sync(os.path.dirname(path))
         return
     data = read_bytes(run.file("backup", str(index)))
     if data is None or sha256(data) != entry["before"]:
@@ -1367,21 +1483,35 @@ def _restore(run: Run, index: int, entry: Document) -> None:
     put_file(path, data, entry, entry["mtime"])
 
 
-def undo_files(run: Run, before: Document, told: Report) -> None:
-    """Put edited files back as they were, but for those that somebody else has changed since."""
+def undo_file(run: Run, index: int, told: Report) -> None:
+    """Put one edited file back as it was, unless somebody else has changed it since."""
+    entry = run.before["files"][index]
+    path = entry["path"]
+    try:
+        if sha256(read_bytes(path)) == entry["before"]:
+            return
+        if not ours(run, entry):
+            told["left"].append(path + ": was changed by someone else after the run")
+            return
+        put_back(run, index, entry)
+        if entry["after"] is not None:
+            told["changed"].append("restore " + path)
+    except (OSError, GuardError) as error:
+        told["errors"].append("%s: cannot be restored: %s" % (path, error))
+
+
+def undo_files(run: Run, before: Document, told: Report, but: int | None = None) -> None:
+    """Put edited files back as they were, but for one that is to go back later."""
     for index, entry in enumerate(before["files"]):
-        path = entry["path"]
-        try:
-            if sha256(read_bytes(path)) != entry["before"]:
-                if not ours(run, entry):
-                    told["left"].append(path + ": was changed by someone else after the run")
-                    continue
-                _restore(run, index, entry)
-                if entry["after"] is not None:
-                    told["changed"].append("restore " + path)
-        except (OSError, GuardError) as error:
-            told["errors"].append("%s: cannot be restored: %s" % (path, error))
-        sweep(os.path.dirname(path), before["copies"].get(os.path.dirname(path), []))
+        if index != but:
+            undo_file(run, index, told)
+        folder = os.path.dirname(entry["path"])
+        sweep(folder, before["copies"].get(folder, []) if run.result is None else copies(folder))
+    undo_directories(before)
+
+
+def undo_directories(before: Document) -> None:
+    """Remove the directories that the run made, as far as they are empty."""
     for path in before["made"]:  # the deepest first
         try:
             os.rmdir(path)
@@ -1412,66 +1542,138 @@ def undo_attributes(request: Document, before: Document, told: Report) -> None:
             told["errors"].append("%s: mode and owner cannot be restored: %s" % (path, error))
 
 
-def _kept_alive(run: Run, request: Document, before: Document, info: Document) -> int | None:
-    """Have the daemon start with live-restore once more, so that what runs under it lives on; the file that says so.
+"""Containers that live-restore keeps alive over the restart of the way back to a daemon without it.
 
-    None where that cannot be: nothing lives on anyway, or only the bridge's start without containers gives back what
-    it was, or the file is not ours to write.
+A daemon that is started without live-restore kills at its start what runs, and may then lose track of it (seen with
+28.5: started and killed over and over). So it is started once more with live-restore, which a reload then switches off.
+"""
+
+
+
+LIVE_RESTORE = {"key": "live-restore", "from": "info", "pointer": "/LiveRestoreEnabled", "value": False}
+
+
+def keep_alive(run: Run, request: Document, before: Document) -> int | None:
+    """Which file is the daemon's configuration, now as before but with live-restore: before any other goes back.
+
+    At no time is there one without it, since the daemon may be started by others. None where that cannot be: the run
+    did not come to a restart under live-restore, only the bridge's start without containers gives back what it was,
+    or the file is not ours to write, or is back already.
     """
     expected = {one["key"]: one["value"] for one in request["activation"]["expect"]}
-    if info is not None:
-        alive = info.get("LiveRestoreEnabled", False)
-    else:  # the daemon is gone, and what runs may be there still
-        alive = expected.get("live-restore") is True and (run.has("reload") or run.has("restart"))
-    index = _config(run, request)
-    if not alive or before["live_restore"] or "icc" in expected or index is None:
+    index = config_of(run, request)
+    if index is None or expected.get("live-restore") is not True or "icc" in expected or not run.has("restart"):
         return None
     entry = run.before["files"][index]
     try:
-        if flagged(before["words"], "live-restore") or sha256(read_bytes(entry["path"])) != entry["before"]:
+        known = sha256(read_bytes(entry["path"]))
+        if before["live_restore"] or flagged(before["words"], "live-restore") or known == entry["before"]:
             return None
-        _put_with(run, index, {"live-restore": True})
+        if not ours(run, entry):
+            return None
+        put_with(run, index, {"live-restore": True})
     except (OSError, GuardError, ValueError):
         return None
     return index
 
 
-def _let_go(run: Run, engine: Engine, index: int, told: Report) -> None:
-    """Switch live-restore off by a reload, which stops nothing, and put the old configuration in its place."""
-    try:
-        _put_with(run, index, {"live-restore": False})
-        engine.reload()
-        await_effect(engine, [LIVE_RESTORE], "the reload back")
-    except (OSError, GuardError) as error:
-        told["errors"].append("the daemon: %s" % error)
-    _restore(run, index, run.before["files"][index])
+def let_go(run: Run, engine: Engine, index: int, told: Report) -> bool:
+    """Switch live-restore off by a reload, which stops nothing, and put the old configuration in its place.
+
+    Returns whether the daemon has taken it up.
+    """
+    worked = True
+    if ours(run, run.before["files"][index]):
+        try:
+            put_with(run, index, {"live-restore": False})
+            engine.reload()
+            await_effect(engine, [LIVE_RESTORE], "the reload back")
+        except (OSError, GuardError):
+            worked = False
+    undo_file(run, index, told)
+    undo_directories(run.before)
+    return worked
 
 
-def _make_way(run: Run, engine: Engine, activation: Document, before: Document, info: Document) -> None:
+"""The daemon on the way back."""
+
+
+
+
+def taken_up(run: Run, engine: Engine, before: Document) -> bool:
+    """Whether the daemon has taken up the run's configuration by a reload, and goes back by one.
+
+    It is the one of before, or was started since for other reasons while the run itself needed no more than a reload.
+    """
+    if not run.has("reload") or run.has("restart"):
+        return False
+    return bool(engine.started() == before["started"] or run.request["activation"]["action"] == "reload")
+
+
+def reload_back(run: Run, request: Document, engine: Engine, told: Report) -> None:
+    """Make the daemon take up by a reload what it did before.
+
+    A reload keeps what is removed from the file (moby: daemon/reload.go takes only keys that are set), so defaults
+    of keys that were added are written out, reloaded, and only then the old text restored.
+    """
+    index, defaults = config_of(run, request), request["activation"]["defaults"]
+    if index is None:
+        return
+    if not ours(run, run.before["files"][index]):
+        return  # undo_files says so
+    if defaults:
+        put_with(run, index, defaults)
+    else:
+        put_back(run, index, run.before["files"][index])
+    engine.reload()
+    await_effect(engine, [one for one in run.before["live"] if one["reload"]], "the reload back")
+    told["changed"].append("reload the daemon")
+
+
+def _make_way(run: Run, engine: Engine, before: Document, activation: Document, info: Document) -> None:
     """Stop what a daemon under live-restore would leave running for one that cannot do with it.
 
-    One without live-restore kills at its start what runs, and may then lose track of it (seen with 28.5: started and
-    killed over and over); the bridge takes no other options while anything runs. It is started again by `undo`.
+    One without live-restore kills at its start what runs, and the bridge takes no other options while anything runs.
+    What runs is written down in any case: what a restart stops is started again by `undo`.
     """
-    if info is None or not info.get("LiveRestoreEnabled"):
-        return
-    if before["live_restore"] and not any(one["key"] == "icc" for one in activation["expect"]):
+    if info is None:
         return
     names = list(engine.containers())
     run.remember("stop back", "will", names=names)
-    engine.stop(names)
+    icc = any(one["key"] == "icc" for one in activation["expect"])
+    if info.get("LiveRestoreEnabled") and (icc or not before["live_restore"]):
+        engine.stop(names)
     run.remember("stop back", "did")
 
 
-def undo_daemon(run: Run, request: Document, engine: Engine, before: Document, told: Report, stuck: str) -> bool:
+def _left_alone(request: Document, before: Document, told: Report) -> bool:
+    """Whether all that the daemon reads was changed by someone else since: a restart would only take that up."""
+    activation = request["activation"]
+    watched = [activation["config"], *activation["sources"]]
+    edited = [one["path"] for one in before["files"] if one["after"] is not None and one["path"] in watched]
+    return bool(edited) and all(any(one.startswith(path + ": ") for one in told["left"]) for path in edited)
+
+
+def _went_back(run: Run, engine: Engine) -> bool:
+    """Whether the daemon that runs was started by an earlier way back."""
+    done = [one for one in run.journal() if one["step"] == "restart back" and one["state"] == "did"]
+    return bool(done) and done[-1]["started"] == engine.started()
+
+
+def undo_daemon(
+    run: Run, request: Document, engine: Engine, before: Document, told: Report, stuck: str, kept: int | None
+) -> bool:
     """Make the daemon run with what it ran with before, if it has taken up anything else, or does not run.
 
-    `stuck` says why it did not go back by a reload, where it did not. Returns whether it was started anew.
+    `stuck` says why it did not go back by a reload, where it did not; `kept` is what `keep_alive` gave. Returns whether
+    it was started anew.
     """
     activation = request["activation"]
     begun = run.has("restart") and not run.did("restart")  # our own start failed, or hangs, or is still to come
     info = engine.info()
-    if not begun and engine.started() == before["started"] and info is not None:
+    if not begun and info is not None and _left_alone(request, before, told):
+        return False
+    if not begun and info is not None and (engine.started() == before["started"] or taken_up(run, engine, before)):
         if not stuck:
             return False
         if activation["action"] != "restart" and not info.get("LiveRestoreEnabled"):
@@ -1483,50 +1685,81 @@ def undo_daemon(run: Run, request: Document, engine: Engine, before: Document, t
             info = engine.info()
         if activation["action"] == "none" and info is not None:
             return False
-    done = [one for one in run.journal() if one["step"] == "restart back" and one["state"] == "did"]
-    if done and done[-1]["started"] == engine.started() and info is not None and not told["changed"]:
-        return True  # by an earlier way back
-    kept = _kept_alive(run, request, before, info)
+    if info is not None and in_rescue():
+        told["errors"].append(_RESCUED % ("it runs by " + RESCUE_UNIT))
+        return True
+    if info is not None and _went_back(run, engine) and not told["changed"]:
+        if kept is None and not not_in_effect(engine, before["live"]):
+            return True
+        if kept is not None and let_go(run, engine, kept, told):
+            return True
+        kept = None
+    if activation["manager"] and info is not None:
+        try:
+            drain(run, engine)
+        except GuardError as refused:
+            told["left"].append("the tasks of this node: %s" % refused)
+    return _start_back(run, engine, before, activation, told, kept, info)
+
+
+_RESCUED = "the daemon does not start with the files of before: %s"
+
+
+def _start_back(
+    run: Run,
+    engine: Engine,
+    before: Document,
+    activation: Document,
+    told: Report,
+    kept: int | None,
+    info: Document,
+) -> bool:
+    error, alive = "", kept is not None
     if kept is None:
-        _make_way(run, engine, activation, before, info)
-    error = ""
-    for _ in (1, 2):
+        _make_way(run, engine, before, activation, info)
+    for _ in (1, 2, 3):
         run.remember("restart back", "will")
         try:
             engine.restart(activation["reload_units"])
         except GuardError as failed:
             error = str(failed)
             if kept is not None:
-                _restore(run, kept, run.before["files"][kept])
+                undo_file(run, kept, told)
+                undo_directories(run.before)
                 kept = None
             if isinstance(failed, HangsError):
                 break
             continue
+        if kept is not None and not let_go(run, engine, kept, told):
+            kept, alive = None, False
+            _make_way(run, engine, before, activation, engine.info())
+            continue
         run.remember("restart back", "did", started=engine.started())
         told["changed"].append("restart the daemon")
-        if kept is not None:
-            _let_go(run, engine, kept, told)
         return True
     run.remember("rescue", "will")
     try:
-        told["errors"].append(
-            "the daemon does not start with the files of before: %s; %s"
-            % (error, rescue(engine, before, activation["config"]))
-        )
+        # what lives on is not to be killed by the start
+        how = rescue(engine, dict(before, live_restore=True) if alive else before, activation["config"])
+        told["errors"].append(_RESCUED % ("%s; %s" % (error, how)))
         run.remember("rescue", "did")
     except (GuardError, OSError) as failed:
-        told["errors"].append("the daemon does not start with the files of before: %s; %s" % (error, failed))
+        told["errors"].append(_RESCUED % ("%s; %s" % (error, failed)))
     return True
 
 
 """The way back: a run is taken back as far as nobody else has changed the same since."""
 
 
+import json
 import os
 import shutil
+import sys
 import time
 from typing import Any, Callable  # noqa: UP035 - Python 3.8
 
+
+PAUSES = (10.0, 30.0, 60.0, 120.0)  # seconds before what nobody else takes back is tried again
 
 
 def undo(store: Store, run: Run, reason: str) -> Document:
@@ -1537,23 +1770,26 @@ def undo(store: Store, run: Run, reason: str) -> Document:
     the rest done all the same. A run that was taken back is looked at again: somebody may not have known.
     """
     ended, known = run.result, store.current()
-    request, before = run.request, run.before
     if known is not None and known["run"] != run.name:
         raise GuardError("run %s is open on this host; roll it back first" % known["run"])
+    request, before = run.request, run.before if ended is None else _as_it_is(run, ended)
     told: Report = {"changed": [], "left": [], "errors": []}
     again = ended is not None and ended["outcome"] == "undone"
     if again:
-        if store.is_last(run):
-            undo_files(run, before, told)
-            undo_attributes(request, before, told)
-        if not (told["changed"] or told["errors"] or ended["errors"]):
+        if not store.is_last(run):
+            _close(store, run)
+            return ended
+        kept = keep_alive(run, request, before) if before["engine"] else None
+        undo_files(run, before, told, kept)
+        undo_attributes(request, before, told)
+        if kept is None and not (told["changed"] or told["errors"] or ended["errors"]):
             _close(store, run)
             return ended
     begun = time.monotonic()
     _go_on_alone(store, run, request, reason)
     run.remember("undo", "will", reason=reason)
     shutil.rmtree(run.file("new"), ignore_errors=True)  # there may be no space left for what is to be written
-    _take_back(run, request, before, told, proven=ended is None or again)
+    _take_back(run, request, before, told)
     took = round(time.monotonic() - begun, 2)
     run.remember("undo", "did", seconds=took, **told)
     ended = run.end("undone", reason=ended["reason"] if again else reason, seconds=took, **told)
@@ -1573,7 +1809,29 @@ def _go_on_alone(store: Store, run: Run, request: Document, reason: str) -> None
         pass  # such as on a full disk: it is taken back all the same
 
 
-def _take_back(run: Run, request: Document, before: Document, told: Report, proven: bool) -> None:
+def _as_it_is(run: Run, ended: Document) -> Document:
+    """The state before, with the containers as they are before a confirmed run is taken back.
+
+    Weeks may lie between: what was stopped or removed since is not brought back, and what is new is kept alive. Raises
+    GuardError where the daemon is a manager of a swarm that cannot do without it.
+    """
+    before, activation = run.before, run.request["activation"]
+    if not before["engine"]:
+        return before
+    alive = read_json(run.file("alive.json"))
+    if not run.has("undo") and ended["outcome"] == "confirmed":
+        engine = Engine(run.request)
+        if activation["manager"] and activation["action"] == "restart" and (reason := no_quorum(engine)):
+            raise GuardError(reason)
+        try:
+            alive = portrait(engine)
+            write_file(run.file("alive.json"), json.dumps(alive).encode())
+        except (OSError, GuardError):
+            pass  # the daemon is gone: what ran before is all that is known
+    return before if alive is None else dict(before, containers=alive)
+
+
+def _take_back(run: Run, request: Document, before: Document, told: Report) -> None:
     engine = Engine(request)
     alive = bool(before["engine"])
 
@@ -1590,18 +1848,20 @@ def _take_back(run: Run, request: Document, before: Document, told: Report, prov
             reload_back(run, request, engine, told)
         except (GuardError, OSError, ValueError) as error:
             stuck = "the reload back: %s" % error
-    undo_files(run, before, told)
+    kept = keep_alive(run, request, before) if alive else None
+    undo_files(run, before, told, kept)
     undo_attributes(request, before, told)
     if run.has("rules"):
         call(["augenrules", "--load"], 60)
     if not alive:
         return
-    anew = part("the daemon", lambda: undo_daemon(run, request, engine, before, told, stuck))
-    if engine.info() is None:
+    anew = part("the daemon", lambda: undo_daemon(run, request, engine, before, told, stuck, kept))
+    engine.settle(10)
+    if engine.wait(30) is None:
         told["errors"].append(SILENT)
         return
     part("the swarm", lambda: undrain(run, engine))
-    told["errors"] += part("recreate", lambda: back(run, request)) or []
+    part("recreate", lambda: back(run, request, engine, told))
     part("limits", lambda: undo_limits(run, engine, before, told))
     gone = [name for name, one in before["containers"].items() if one["temporary"]]
     lasting = [one for one, was in before["containers"].items() if one not in gone and not was["task"]]
@@ -1610,7 +1870,7 @@ def _take_back(run: Run, request: Document, before: Document, told: Report, prov
     told["errors"] += part("containers", lambda: start(run, engine, lasting)) or []
     there = part("containers", lambda: engine.containers(gone)) if gone else {}
     told["left"] += ["container %s: ran with --rm, and ended" % one for one in gone if one not in (there or {})]
-    if proven and not any("does not start with the files of before" in one for one in told["errors"]):
+    if not any("does not start with the files of before" in one for one in told["errors"]):
         expected = [] if told["left"] else [one for one in before["live"] if anew or (reloaded and one["reload"])]
         told["errors"] += prove(engine, request, before, expected, bool(anew))
 
@@ -1631,6 +1891,22 @@ def finish(store: Store, known: Document, reason: str) -> None:
         undo(store, run, known.get("undo") or reason)
 
 
+def _insist(store: Store, known: Document) -> None:
+    """Try again what could not be taken back, unless somebody has begun another run: nobody may be there to do it."""
+    run = store.run(known["run"])
+    for pause in PAUSES:
+        ended = run.result or {}
+        if ended.get("outcome") != "undone" or not ended["errors"]:
+            return
+        print("not taken back yet: " + "; ".join(ended["errors"]), file=sys.stderr)
+        time.sleep(pause)
+        with store.locked(3600):
+            if store.current() is not None or not store.is_last(run):
+                return
+            store.open(dict(known, undo=ended["reason"]))
+            undo(store, run, ended["reason"])
+
+
 def expire(store: Store, name: str) -> None:
     """Wait until the run is closed or its time is over, and take it back then."""
     while True:
@@ -1646,9 +1922,10 @@ def expire(store: Store, name: str) -> None:
                 if not seconds_left(known):
                     limit = store.run(name).request["limit"] if store.run(name).began else 0
                     finish(store, known, "it was not confirmed within %d seconds" % limit)
-                    return
+                    break
         else:
             time.sleep(max(0.05, min(seconds_left(known), 1.0)))
+    _insist(store, known)
 
 
 def boot(store: Store) -> None:
@@ -1662,6 +1939,7 @@ def boot(store: Store) -> None:
         if run.began:
             Engine(run.request).settle(60)
         finish(store, known, "the host was started anew before it was confirmed")
+    _insist(store, known)
 
 
 def _root(store: Store) -> str:
@@ -1706,7 +1984,7 @@ def _look(store: Store, request: Document, resumed: Run | None = None) -> tuple[
     for path, digest in request["unchanged"].items():
         if sha256(read_bytes(path)) != digest:
             raise GuardError("%s: The file has changed since the plan was made. Plan again." % path)
-    recreates = to_recreate(store, request, files) if request["recreates"] else []
+    recreates = to_recreate(store, request, files, resumed) if request["recreates"] else []
     todo = what_to_do(request, files, Engine(request), recreates, _left(resumed))
     bare = [one for one in request["attributes"] if not same_attributes(attributes(one["path"]), one)]
     needed = bool(todo["told"] or bare or any(one["state"] == "before" for one in files))
@@ -1756,6 +2034,7 @@ def _open(store: Store, request: Document, own: str) -> Document:
     engine = Engine(request)
     if todo["activate"]:
         _can_start(engine, request["activation"])
+        _as_foreseen(engine, request["activation"])
     if resumed is None:  # what fails already says nothing of the edit
         todo["checks"] = [one for one in todo["checks"] if not refusal(one)]
     made = request["run"] or time.strftime("%Y%m%dT%H%M%SZ-", time.gmtime()) + request["plan"][:8]
@@ -1770,11 +2049,16 @@ def _open(store: Store, request: Document, own: str) -> Document:
         if todo["activate"] and resumed is None:
             _try(run, request)
         sync(run.path)
-        arm(store, run, request)
-    except (OSError, GuardError) as error:
-        if resumed is None:
-            shutil.rmtree(run.path, ignore_errors=True)
+        if resumed is not None and is_armed(request["root"]):
+            extend(store, request)  # and never without a switch in between
+        else:
+            arm(store, run, request)
+    except (OSError, GuardError, ValueError) as error:
         reason = "%s: %s" % (error.filename, error.strerror) if isinstance(error, OSError) else str(error)
+        if resumed is not None:
+            undo(store, run, reason)
+            raise GuardError("%s. The run was taken back." % reason.rstrip(".")) from error
+        shutil.rmtree(run.path, ignore_errors=True)
         raise GuardError("Nothing was changed: " + reason) from error
     run.note("begin", "did" if resumed is None else "resumed")
     try:
@@ -1784,6 +2068,22 @@ def _open(store: Store, request: Document, own: str) -> Document:
         undo(store, run, "%s: %s" % (error.filename, error.strerror))
         raise GuardError("%s: %s" % (error.filename, error.strerror)) from error
     return dict(seen, run=run.name, needed=True)
+
+
+def _as_foreseen(engine: Engine, activation: Document) -> None:
+    """Raise GuardError where a restart or live-restore would do what the plan could not know of."""
+    info = engine.info() or {}
+    if told := unforeseen(activation, info):
+        raise GuardError(told)
+    if activation["action"] != "restart":
+        return
+    containers = engine.containers()
+    lost = [name for name, one in containers.items() if one["HostConfig"].get("AutoRemove")]
+    if new := [name for name in lost if name not in activation["temporary"]]:
+        told = (
+            "the restart of the daemon would remove these, which run with --rm since the plan was made: %s. Plan again."
+        )
+        raise GuardError(told % ", ".join(new))
 
 
 def _can_start(engine: Engine, activation: Document) -> None:
@@ -1813,6 +2113,8 @@ def _keep(run: Run, request: Document, seen: Document, engine: Engine) -> None:
     files, made = [], []
     for index, one in enumerate([*seen["files"], {"path": record, "after": None}]):
         data = read_bytes(one["path"])
+        if one.get("state") == "before" and sha256(data) != request["files"][one["index"]]["before"]:
+            raise GuardError(one["path"] + ": The file has changed since the plan was made. Plan again.")
         entry = {"path": one["path"], "before": sha256(data), "after": one["after"], "there": data is not None}
         if data is not None:
             write_file(run.file("backup", str(index)), data)
@@ -1936,9 +2238,7 @@ def activate(store: Store, name: str) -> Document:
         extend(store, request)
         engine = Engine(request)
         try:
-            for one in run.before["files"]:  # others wrote them: they are to outlast a cut of the power as well
-                sync(one["path"])
-                sync(os.path.dirname(one["path"]))
+            _sync(run)
             _check(run, todo["checks"])
             if todo["rules"]:
                 run.note("rules", "will")
@@ -1958,6 +2258,13 @@ def activate(store: Store, name: str) -> Document:
             raise GuardError("%s. The run was taken back." % reason.rstrip(".")) from error
         extend(store, request)
         return {"run": name, "changed": todo["told"]}
+
+
+def _sync(run: Run) -> None:
+    """See to it that the edited files outlast a cut of the power: it was not the guard that wrote them."""
+    for one in run.before["files"]:
+        sync(one["path"])
+        sync(os.path.dirname(one["path"]))
 
 
 def _check(run: Run, checks: list[Document]) -> None:
@@ -1992,9 +2299,11 @@ def _take_up(run: Run, request: Document, engine: Engine) -> None:
         await_effect(engine, first, "the reload")
         run.note("reload", "did")
     if activation["action"] == "restart":
-        if activation["stop"]:
-            run.note("stop", "will", names=activation["stop"])
-            if told := engine.stop(activation["stop"]):
+        alive = engine.containers()
+        new = [name for name, one in alive.items() if name not in run.before["containers"] and _lasts(one)]
+        if names := [one for one in activation["stop"] if one in alive]:
+            run.note("stop", "will", names=names)
+            if told := engine.stop(names):
                 raise GuardError(told)
             run.note("stop", "did")
         if activation["manager"]:
@@ -2003,11 +2312,17 @@ def _take_up(run: Run, request: Document, engine: Engine) -> None:
         engine.restart(activation["reload_units"])
         run.note("restart", "did")
         undrain(run, engine)
-        start(run, engine, activation["start"])
+        start(run, engine, [*(one for one in activation["start"] if one in run.before["containers"]), *new])
         return
     config = read_bytes(activation["config"])
     record = {"sha256": sha256(config), "started": activation["started"], "pending": activation["pending"]}
     write_file(os.path.join(request["state"], "activation.json"), json.dumps(record).encode())
+
+
+def _lasts(container: Document) -> bool:
+    """Whether a container is there after it was stopped, and for us to start."""
+    labels = container["Config"].get("Labels") or {}
+    return not container["HostConfig"].get("AutoRemove") and "com.docker.swarm.task.id" not in labels
 
 
 def confirm(store: Store, name: str) -> Document:
@@ -2020,16 +2335,18 @@ def confirm(store: Store, name: str) -> Document:
             for one in run.before["files"]
             if one["after"] is not None and sha256(read_bytes(one["path"])) != one["after"]
         ]
-        if not found and (todo["activate"] or todo["updates"] or todo["recreates"]):
-            restarted = todo["activate"] and request["activation"]["action"] == "restart"
-            expected = request["activation"]["expect"] if todo["activate"] else []
+        activated = todo["activate"] or run.has("activate")  # which was done by then where the run was resumed
+        if not found and (activated or any(run.has(one) for one in ("limits", "recreate"))):
+            restarted = activated and request["activation"]["action"] == "restart"
+            expected = request["activation"]["expect"] if activated else []
             expected = expected if restarted else [one for one in expected if one["reload"]]
             found = prove(Engine(request), request, run.before, expected, bool(restarted))
         if found:
             reason = "; ".join(found)
             undo(store, run, reason)
             raise GuardError(reason + ". The run was taken back.")
-        survived = _survivors(Engine(request), run.before) if todo["activate"] else []
+        survived = _survivors(Engine(request), run.before) if activated else []
+        _sync(run)
         run.note("confirm", "will")
         ended = run.end("confirmed", changed=todo["told"])
         disarm(store, request["root"])

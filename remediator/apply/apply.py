@@ -81,7 +81,10 @@ def _stale(host: HostPlan, state: HostState, half_done: bool) -> str:
                     continue
                 if half_done and digest(fact.document) == host.postimages.get(kind, {}).get(resource):
                     continue
-            return f"the plan is stale: {resource} has changed since it was made"
+            told = f"the plan is stale: {resource} has changed since it was made"
+            if fact is not None and fact.unknown:
+                return f"{told}: {fact.unknown}"
+            return f"{told}, or the daemon's unit or options have" if kind == "daemon" else told
     return ""
 
 

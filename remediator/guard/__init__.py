@@ -19,8 +19,8 @@ from typing import Final
 
 # In the order in which they need one another.
 MODULES: Final = (
-    "files", "store", "engine", "look", "proof", "switch", "recreate", "swarm", "rescue", "limits", "back", "undo",
-    "begin", "activate", "__main__",
+    "files", "store", "engine", "look", "proof", "switch", "recreate", "swarm", "rescue", "limits", "restore", "keep",
+    "back", "undo", "begin", "activate", "__main__",
 )  # fmt: skip
 
 

@@ -123,6 +123,7 @@ def _take_up(run: Run, request: Document, engine: Engine) -> None:
         run.note("reload", "did")
     if activation["action"] == "restart":
         alive = engine.containers()
+        new = [name for name, one in alive.items() if name not in run.before["containers"] and _lasts(one)]
         if names := [one for one in activation["stop"] if one in alive]:
             run.note("stop", "will", names=names)
             if told := engine.stop(names):
@@ -134,11 +135,17 @@ def _take_up(run: Run, request: Document, engine: Engine) -> None:
         engine.restart(activation["reload_units"])
         run.note("restart", "did")
         undrain(run, engine)
-        start(run, engine, [one for one in activation["start"] if one in run.before["containers"]])
+        start(run, engine, [*(one for one in activation["start"] if one in run.before["containers"]), *new])
         return
     config = read_bytes(activation["config"])
     record = {"sha256": sha256(config), "started": activation["started"], "pending": activation["pending"]}
     write_file(os.path.join(request["state"], "activation.json"), json.dumps(record).encode())
+
+
+def _lasts(container: Document) -> bool:
+    """Whether a container is there after it was stopped, and for us to start."""
+    labels = container["Config"].get("Labels") or {}
+    return not container["HostConfig"].get("AutoRemove") and "com.docker.swarm.task.id" not in labels
 
 
 def confirm(store: Store, name: str) -> Document:

@@ -1,31 +1,15 @@
-"""Files and the daemon, on the way back."""
+"""The daemon on the way back."""
 
 from __future__ import annotations
 
-import json
-import os
-import stat
-
 from .engine import Engine, HangsError
-from .files import (
-    Document,
-    GuardError,
-    Report,
-    attributes,
-    copies,
-    put_file,
-    read_bytes,
-    same_attributes,
-    sha256,
-    sweep,
-    sync,
-)
-from .proof import await_effect
-from .rescue import flagged, rescue
+from .files import Document, GuardError, Report
+from .keep import let_go
+from .proof import await_effect, not_in_effect
+from .rescue import RESCUE_UNIT, in_rescue, rescue
+from .restore import config_of, ours, put_back, put_with, undo_directories, undo_file
 from .store import Run
 from .swarm import drain
-
-LIVE_RESTORE = {"key": "live-restore", "from": "info", "pointer": "/LiveRestoreEnabled", "value": False}
 
 
 def taken_up(run: Run, engine: Engine, before: Document) -> bool:
@@ -44,161 +28,33 @@ def reload_back(run: Run, request: Document, engine: Engine, told: Report) -> No
     A reload keeps what is removed from the file (moby: daemon/reload.go takes only keys that are set), so defaults
     of keys that were added are written out, reloaded, and only then the old text restored.
     """
-    index, defaults = _config(run, request), request["activation"]["defaults"]
+    index, defaults = config_of(run, request), request["activation"]["defaults"]
     if index is None:
         return
     if not ours(run, run.before["files"][index]):
         return  # undo_files says so
     if defaults:
-        _put_with(run, index, defaults)
+        put_with(run, index, defaults)
     else:
-        _restore(run, index, run.before["files"][index])
+        put_back(run, index, run.before["files"][index])
     engine.reload()
     await_effect(engine, [one for one in run.before["live"] if one["reload"]], "the reload back")
     told["changed"].append("reload the daemon")
 
 
-def _config(run: Run, request: Document) -> int | None:
-    """Which of the edited files is the daemon's configuration."""
-    config = request["activation"]["config"]
-    return next((index for index, one in enumerate(run.before["files"]) if one["path"] == config), None)
-
-
-def _put_with(run: Run, index: int, more: Document) -> None:
-    """Put the daemon's old configuration in its place with keys that are not to stay in it."""
-    entry = run.before["files"][index]
-    old = (read_bytes(run.file("backup", str(index))) or b"").decode("utf-8") if entry["there"] else ""
-    document = json.loads(old.lstrip("\ufeff")) if old.strip() else {}
-    document.update(more)
-    between = json.dumps(document, indent=2).encode() + b"\n"
-    run.remember("defaults", "will", sha256=sha256(between))
-    like = entry if entry["there"] else {"mode": 0o600, "uid": os.geteuid(), "gid": os.getegid()}
-    put_file(entry["path"], between, like)
-
-
-def ours(run: Run, entry: Document) -> bool:
-    """Whether a file is as it was before the run, or as this run wrote it.
-
-    Also if what was being written when the power was cut came out empty.
-    """
-    now = sha256(read_bytes(entry["path"]))
-    if entry["after"] is None or now in (entry["before"], entry["after"]):
-        return True
-    if now == sha256(b"") and run.result is None:
-        return True
-    return now in [line.get("sha256") for line in run.journal() if line["step"] == "defaults"]
-
-
-def _restore(run: Run, index: int, entry: Document) -> None:
-    """Put one file back as it was: bytes, mode, owner, extended attributes and time."""
-    path = entry["path"]
-    if not entry["there"]:
-        os.unlink(path)
-        sync(os.path.dirname(path))
-        return
-    data = read_bytes(run.file("backup", str(index)))
-    if data is None or sha256(data) != entry["before"]:
-        raise GuardError("its backup is damaged")
-    put_file(path, data, entry, entry["mtime"])
-
-
-def undo_files(run: Run, before: Document, told: Report) -> None:
-    """Put edited files back as they were, but for those that somebody else has changed since."""
-    for index, entry in enumerate(before["files"]):
-        path = entry["path"]
-        try:
-            if sha256(read_bytes(path)) != entry["before"]:
-                if not ours(run, entry):
-                    told["left"].append(path + ": was changed by someone else after the run")
-                    continue
-                _restore(run, index, entry)
-                if entry["after"] is not None:
-                    told["changed"].append("restore " + path)
-        except (OSError, GuardError) as error:
-            told["errors"].append("%s: cannot be restored: %s" % (path, error))
-        folder = os.path.dirname(path)
-        sweep(folder, before["copies"].get(folder, []) if run.result is None else copies(folder))
-    for path in before["made"]:  # the deepest first
-        try:
-            os.rmdir(path)
-        except OSError:
-            pass  # others use it by now
-
-
-def undo_attributes(request: Document, before: Document, told: Report) -> None:
-    """Give paths the modes and owners that they had, but for those that somebody else has changed since."""
-    edited = {one["path"] for one in before["files"]}
-    for planned, was in zip(request["attributes"], before["attributes"]):
-        path = was["path"]
-        now = attributes(path)
-        if "mode" not in was or now is None or (path in edited and any(path in one for one in told["left"])):
-            continue
-        if (now["mode"], now["uid"], now["gid"]) == (was["mode"], was["uid"], was["gid"]):
-            continue
-        if not same_attributes(now, planned):
-            told["left"].append(path + ": mode or owner was changed by someone else after the run")
-            continue
-        try:
-            if stat.S_ISLNK(os.lstat(path).st_mode):
-                raise GuardError("is a link by now")
-            os.chown(path, was["uid"], was["gid"], follow_symlinks=False)
-            os.chmod(path, was["mode"])
-            told["changed"].append("restore mode and owner of " + path)
-        except (OSError, GuardError) as error:
-            told["errors"].append("%s: mode and owner cannot be restored: %s" % (path, error))
-
-
-def _kept_alive(run: Run, request: Document, before: Document, info: Document) -> int | None:
-    """Have the daemon start with live-restore once more, so that what runs under it lives on; the file that says so.
-
-    None where that cannot be: nothing lives on anyway, or only the bridge's start without containers gives back what
-    it was, or the file is not ours to write.
-    """
-    expected = {one["key"]: one["value"] for one in request["activation"]["expect"]}
-    if info is not None:
-        alive = info.get("LiveRestoreEnabled", False)
-    else:  # the daemon is gone, and what runs may be there still
-        alive = expected.get("live-restore") is True and (run.has("reload") or run.has("restart"))
-    index = _config(run, request)
-    if not alive or before["live_restore"] or "icc" in expected or index is None:
-        return None
-    entry = run.before["files"][index]
-    try:
-        if flagged(before["words"], "live-restore") or sha256(read_bytes(entry["path"])) != entry["before"]:
-            return None
-        _put_with(run, index, {"live-restore": True})
-    except (OSError, GuardError, ValueError):
-        return None
-    return index
-
-
-def _let_go(run: Run, engine: Engine, index: int, told: Report) -> None:
-    """Switch live-restore off by a reload, which stops nothing, and put the old configuration in its place."""
-    try:
-        _put_with(run, index, {"live-restore": False})
-        engine.reload()
-        await_effect(engine, [LIVE_RESTORE], "the reload back")
-    except (OSError, GuardError) as error:
-        told["errors"].append("the daemon: %s" % error)
-    if ours(run, run.before["files"][index]):
-        _restore(run, index, run.before["files"][index])
-    else:
-        told["left"].append(run.before["files"][index]["path"] + ": was changed by someone else after the run")
-
-
-def _make_way(run: Run, engine: Engine, activation: Document, before: Document, info: Document) -> None:
+def _make_way(run: Run, engine: Engine, before: Document, activation: Document, info: Document) -> None:
     """Stop what a daemon under live-restore would leave running for one that cannot do with it.
 
-    One without live-restore kills at its start what runs, and may then lose track of it (seen with 28.5: started and
-    killed over and over); the bridge takes no other options while anything runs. It is started again by `undo`.
+    One without live-restore kills at its start what runs, and the bridge takes no other options while anything runs.
+    What runs is written down in any case: what a restart stops is started again by `undo`.
     """
-    if info is None or not info.get("LiveRestoreEnabled"):
-        return
-    if before["live_restore"] and not any(one["key"] == "icc" for one in activation["expect"]):
+    if info is None:
         return
     names = list(engine.containers())
     run.remember("stop back", "will", names=names)
-    engine.stop(names)
+    icc = any(one["key"] == "icc" for one in activation["expect"])
+    if info.get("LiveRestoreEnabled") and (icc or not before["live_restore"]):
+        engine.stop(names)
     run.remember("stop back", "did")
 
 
@@ -210,10 +66,19 @@ def _left_alone(request: Document, before: Document, told: Report) -> bool:
     return bool(edited) and all(any(one.startswith(path + ": ") for one in told["left"]) for path in edited)
 
 
-def undo_daemon(run: Run, request: Document, engine: Engine, before: Document, told: Report, stuck: str) -> bool:
+def _went_back(run: Run, engine: Engine) -> bool:
+    """Whether the daemon that runs was started by an earlier way back."""
+    done = [one for one in run.journal() if one["step"] == "restart back" and one["state"] == "did"]
+    return bool(done) and done[-1]["started"] == engine.started()
+
+
+def undo_daemon(
+    run: Run, request: Document, engine: Engine, before: Document, told: Report, stuck: str, kept: int | None
+) -> bool:
     """Make the daemon run with what it ran with before, if it has taken up anything else, or does not run.
 
-    `stuck` says why it did not go back by a reload, where it did not. Returns whether it was started anew.
+    `stuck` says why it did not go back by a reload, where it did not; `kept` is what `keep_alive` gave. Returns whether
+    it was started anew.
     """
     activation = request["activation"]
     begun = run.has("restart") and not run.did("restart")  # our own start failed, or hangs, or is still to come
@@ -232,42 +97,64 @@ def undo_daemon(run: Run, request: Document, engine: Engine, before: Document, t
             info = engine.info()
         if activation["action"] == "none" and info is not None:
             return False
-    done = [one for one in run.journal() if one["step"] == "restart back" and one["state"] == "did"]
-    if done and done[-1]["started"] == engine.started() and info is not None and not told["changed"]:
-        return True  # by an earlier way back
+    if info is not None and in_rescue():
+        told["errors"].append(_RESCUED % ("it runs by " + RESCUE_UNIT))
+        return True
+    if info is not None and _went_back(run, engine) and not told["changed"]:
+        if kept is None and not not_in_effect(engine, before["live"]):
+            return True
+        if kept is not None and let_go(run, engine, kept, told):
+            return True
+        kept = None
     if activation["manager"] and info is not None:
         try:
             drain(run, engine)
         except GuardError as refused:
             told["left"].append("the tasks of this node: %s" % refused)
-    kept = _kept_alive(run, request, before, info)
+    return _start_back(run, engine, before, activation, told, kept, info)
+
+
+_RESCUED = "the daemon does not start with the files of before: %s"
+
+
+def _start_back(
+    run: Run,
+    engine: Engine,
+    before: Document,
+    activation: Document,
+    told: Report,
+    kept: int | None,
+    info: Document,
+) -> bool:
+    error, alive = "", kept is not None
     if kept is None:
-        _make_way(run, engine, activation, before, info)
-    error = ""
-    for _ in (1, 2):
+        _make_way(run, engine, before, activation, info)
+    for _ in (1, 2, 3):
         run.remember("restart back", "will")
         try:
             engine.restart(activation["reload_units"])
         except GuardError as failed:
             error = str(failed)
             if kept is not None:
-                _restore(run, kept, run.before["files"][kept])
+                undo_file(run, kept, told)
+                undo_directories(run.before)
                 kept = None
             if isinstance(failed, HangsError):
                 break
             continue
+        if kept is not None and not let_go(run, engine, kept, told):
+            kept, alive = None, False
+            _make_way(run, engine, before, activation, engine.info())
+            continue
         run.remember("restart back", "did", started=engine.started())
         told["changed"].append("restart the daemon")
-        if kept is not None:
-            _let_go(run, engine, kept, told)
         return True
     run.remember("rescue", "will")
     try:
-        told["errors"].append(
-            "the daemon does not start with the files of before: %s; %s"
-            % (error, rescue(engine, before, activation["config"]))
-        )
+        # what lives on is not to be killed by the start
+        how = rescue(engine, dict(before, live_restore=True) if alive else before, activation["config"])
+        told["errors"].append(_RESCUED % ("%s; %s" % (error, how)))
         run.remember("rescue", "did")
     except (GuardError, OSError) as failed:
-        told["errors"].append("the daemon does not start with the files of before: %s; %s" % (error, failed))
+        told["errors"].append(_RESCUED % ("%s; %s" % (error, failed)))
     return True

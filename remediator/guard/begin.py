@@ -149,9 +149,8 @@ def _as_foreseen(engine: Engine, activation: Document) -> None:
     """Raise GuardError where a restart or live-restore would do what the plan could not know of."""
     info = engine.info() or {}
     if told := unforeseen(activation, info):
-        raise GuardError(told + ". Plan again.")
-    live = info.get("LiveRestoreEnabled") or activation["reload_first"]
-    if activation["action"] != "restart" or (live and not activation["stop"]):
+        raise GuardError(told)
+    if activation["action"] != "restart":
         return
     containers = engine.containers()
     lost = [name for name, one in containers.items() if one["HostConfig"].get("AutoRemove")]

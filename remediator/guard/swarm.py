@@ -42,7 +42,7 @@ def no_quorum(engine: Engine) -> str:
 
 
 def unforeseen(activation: Document, info: Document) -> str:
-    """What a host has become since its plan was made, for which the daemon's change was not meant; "" for nothing."""
+    """What a swarm makes of the daemon's change that the plan could not know of; "" for nothing."""
     swarm = info.get("Swarm") or {}
     if any(one["key"] == "live-restore" and one["value"] is True for one in activation["expect"]) and swarm.get(
         "LocalNodeState"
@@ -50,6 +50,9 @@ def unforeseen(activation: Document, info: Document) -> str:
         return "the host is a node of a swarm by now, with which live-restore does not go"
     if activation["action"] == "restart" and swarm.get("ControlAvailable") and not activation["manager"]:
         return "the host is a manager of a swarm by now"
+    spec = (swarm.get("Cluster") or {}).get("Spec") or {}
+    if activation["action"] == "restart" and (spec.get("EncryptionConfig") or {}).get("AutoLockManagers"):
+        return "the swarm is locked after a restart of this manager until somebody unlocks it (autolock)"
     return ""
 
 

@@ -9,12 +9,14 @@ import sys
 import time
 from typing import Any, Callable  # noqa: UP035 - Python 3.8
 
-from .back import reload_back, taken_up, undo_attributes, undo_daemon, undo_files
+from .back import reload_back, taken_up, undo_daemon
 from .engine import Engine, call, start
 from .files import Document, GuardError, Report, read_json, write_file
+from .keep import keep_alive
 from .limits import undo_limits
 from .proof import SILENT, portrait, prove
 from .recreate import back
+from .restore import undo_attributes, undo_files
 from .store import Run, Store, seconds_left
 from .swarm import no_quorum, undrain
 from .switch import arm, disarm
@@ -36,10 +38,13 @@ def undo(store: Store, run: Run, reason: str) -> Document:
     told: Report = {"changed": [], "left": [], "errors": []}
     again = ended is not None and ended["outcome"] == "undone"
     if again:
-        if store.is_last(run):
-            undo_files(run, before, told)
-            undo_attributes(request, before, told)
-        if not (told["changed"] or told["errors"] or ended["errors"]):
+        if not store.is_last(run):
+            _close(store, run)
+            return ended
+        kept = keep_alive(run, request, before) if before["engine"] else None
+        undo_files(run, before, told, kept)
+        undo_attributes(request, before, told)
+        if kept is None and not (told["changed"] or told["errors"] or ended["errors"]):
             _close(store, run)
             return ended
     begun = time.monotonic()
@@ -76,7 +81,7 @@ def _as_it_is(run: Run, ended: Document) -> Document:
     if not before["engine"]:
         return before
     alive = read_json(run.file("alive.json"))
-    if alive is None and ended["outcome"] == "confirmed":
+    if not run.has("undo") and ended["outcome"] == "confirmed":
         engine = Engine(run.request)
         if activation["manager"] and activation["action"] == "restart" and (reason := no_quorum(engine)):
             raise GuardError(reason)
@@ -105,14 +110,16 @@ def _take_back(run: Run, request: Document, before: Document, told: Report) -> N
             reload_back(run, request, engine, told)
         except (GuardError, OSError, ValueError) as error:
             stuck = "the reload back: %s" % error
-    undo_files(run, before, told)
+    kept = keep_alive(run, request, before) if alive else None
+    undo_files(run, before, told, kept)
     undo_attributes(request, before, told)
     if run.has("rules"):
         call(["augenrules", "--load"], 60)
     if not alive:
         return
-    anew = part("the daemon", lambda: undo_daemon(run, request, engine, before, told, stuck))
-    if engine.info() is None:
+    anew = part("the daemon", lambda: undo_daemon(run, request, engine, before, told, stuck, kept))
+    engine.settle(10)
+    if engine.wait(30) is None:
         told["errors"].append(SILENT)
         return
     part("the swarm", lambda: undrain(run, engine))

@@ -90,3 +90,15 @@ def until(condition: Callable[[], bool], timeout: float, pause: float = 0.02) ->
             return False
         time.sleep(pause)
     return True
+
+
+def descendants(pid: int) -> list[int]:
+    """A process and all below it."""
+    found = [pid]
+    for one in found:
+        try:
+            for task in Path(f"/proc/{one}/task").glob("*/children"):
+                found += [int(child) for child in task.read_text().split()]
+        except OSError:
+            continue  # ended by now
+    return found

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.lab import processes
 from tests.lab.host import Host
 from tests.lab.lab import Lab
 from tests.lab.program import remediator
@@ -187,14 +188,6 @@ def test_a_host_whose_daemon_cannot_start_halts_the_rollout(own_lab: Lab, tmp_pa
     fleet.run("plan", "-i", inventory, *UNSAFE, code=0)
 
 
-def _descendants(pid: int) -> list[int]:
-    found = [pid]
-    for one in found:
-        for task in Path(f"/proc/{one}/task").glob("*/children"):
-            found += [int(child) for child in task.read_text().split()]
-    return found
-
-
 @pytest.mark.parametrize("task", ["See whether the host", "Write the files", "Make it take effect"])
 def test_a_killed_control_machine_is_survived(own_lab: Lab, tmp_path: Path, task: str) -> None:
     """kill -9 of the whole process group in the middle: a new run finds where every host stands and finishes."""
@@ -214,7 +207,7 @@ def test_a_killed_control_machine_is_survived(own_lab: Lab, tmp_path: Path, task
     while process.poll() is None and (not log.exists() or f"TASK [{task}" not in log.read_text()):
         time.sleep(0.05)
     time.sleep(0.5)
-    for pid in _descendants(process.pid):
+    for pid in processes.descendants(process.pid):
         try:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:

@@ -84,6 +84,14 @@ def test_managers_are_restarted_one_by_one_and_drained(swarm: Swarm) -> None:
     running = swarm.hosts[0].docker("service", "ls", "--format", "{{.Replicas}}").stdout.strip()
     assert running == "4/4"
 
+    run = json.loads(swarm.run("history", "--format", "json", code=0))[-1]["run"]
+    swarm.run("rollback", run, code=2)
+    assert processes.until(swarm.settled, 60)
+    for host in swarm.hosts:
+        assert not host.exists("/etc/docker/daemon.json")
+        back = swarm.steps(host)[swarm.steps(host).index("undo") :]
+        assert back.index("drain") < back.index("restart back") < back.index("active")
+
 
 def test_a_manager_is_not_restarted_without_a_quorum(swarm: Swarm) -> None:
     """With one of three managers down no other one may go: refused before anything is changed."""

@@ -21,7 +21,7 @@ from typing import Any, Final
 import pytest
 
 from remediator import guard
-from remediator.guard import back, files, limits, rescue, store, switch
+from remediator.guard import files, limits, rescue, restore, store, switch
 from remediator.guard.__main__ import main
 from remediator.guard.begin import begin
 from remediator.guard.engine import Engine
@@ -542,9 +542,9 @@ def test_defaults_that_were_written_for_a_reload_are_the_runs_own(tree: Tree) ->
     run = Store(str(tree.state / "guard")).run("run")
     tree.config.write_text('{"icc": true, "live-restore": false}')
     entry = next(one for one in run.before["files"] if one["path"] == str(tree.config))
-    assert not back.ours(run, entry)
+    assert not restore.ours(run, entry)
     run.note("defaults", "will", sha256=digest(tree.config.read_text()))
-    assert back.ours(run, entry)
+    assert restore.ours(run, entry)
     assert tree.run("undo", "run") == 0
     assert tree.was == tree.look()
 
