@@ -614,6 +614,7 @@ class Engine:
             return ""
         words = ["journalctl", "--unit=docker.service", "--output=cat", "--lines=30", "--no-pager"]
         lines = [one for one in call(words, 10)[1].splitlines() if "failed" in one or "unable" in one or "err" in one]
+        lines = [one for one in lines if "level=info" not in one and "level=warning" not in one] or lines
         own = [one for one in lines if not one.startswith(("docker.service", "Failed to start docker"))]
         return (own or lines or [""])[-1][-500:]
 
@@ -2070,6 +2071,21 @@ def _open(store: Store, request: Document, own: str) -> Document:
     return dict(seen, run=run.name, needed=True)
 
 
+def _no_profile(config: str) -> str:
+    """Why no container would start after a restart, for a seccomp profile that the daemon looks into only then."""
+    try:
+        path = (json.loads((read_bytes(config) or b"{}").decode("utf-8-sig")) or {}).get("seccomp-profile")
+    except (ValueError, AttributeError):
+        return ""  # others say so
+    if not isinstance(path, str) or not path.startswith("/"):
+        return ""  # none, or one that is built in
+    try:
+        json.loads((read_bytes(path) or b"").decode())
+    except (OSError, ValueError) as error:
+        return "%s: is no seccomp profile, and no container would start after a restart: %s" % (path, error)
+    return ""
+
+
 def _as_foreseen(engine: Engine, activation: Document) -> None:
     """Raise GuardError where a restart or live-restore would do what the plan could not know of."""
     info = engine.info() or {}
@@ -2077,6 +2093,8 @@ def _as_foreseen(engine: Engine, activation: Document) -> None:
         raise GuardError(told)
     if activation["action"] != "restart":
         return
+    if told := _no_profile(activation["config"]):
+        raise GuardError(told)
     containers = engine.containers()
     lost = [name for name, one in containers.items() if one["HostConfig"].get("AutoRemove")]
     if new := [name for name in lost if name not in activation["temporary"]]:

@@ -18,7 +18,7 @@ from ..model import HostState, Model
 from ..patch import digest
 from ..plan import playbook, saved
 from ..plan.model import HostPlan, Plan
-from ..plan.plan import preimage
+from ..plan.plan import preimage, read_by_daemon
 from ..plan.playbook import name_of
 from . import receipts, waves
 from .outcome import failures, outcome, taken_back, told
@@ -81,11 +81,18 @@ def _stale(host: HostPlan, state: HostState, half_done: bool) -> str:
                     continue
                 if half_done and digest(fact.document) == host.postimages.get(kind, {}).get(resource):
                     continue
-            told = f"the plan is stale: {resource} has changed since it was made"
-            if fact is not None and fact.unknown:
-                return f"{told}: {fact.unknown}"
-            return f"{told}, or the daemon's unit or options have" if kind == "daemon" else told
+            changed = ", ".join(_changed(host, state)) if kind == "daemon" else ""
+            told = f"the plan is stale: {changed or resource} has changed since it was made"
+            return f"{told}: {fact.unknown}" if fact is not None and fact.unknown else told
     return ""
+
+
+def _changed(host: HostPlan, state: HostState) -> list[str]:
+    """The files that say how the daemon is started, of those that are not as the plan saw them."""
+    now = read_by_daemon(state)
+    edited = {one.path: one.before for one in host.steps.files}
+    known = {**host.steps.unchanged, **{path: digest for path, digest in edited.items() if path in now}}
+    return sorted(path for path in known.keys() | now.keys() if known.get(path, "") != now.get(path, ""))
 
 
 def check(host: HostPlan, state: HostState, half_done: bool = False) -> None:

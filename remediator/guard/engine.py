@@ -210,6 +210,7 @@ class Engine:
             return ""
         words = ["journalctl", "--unit=docker.service", "--output=cat", "--lines=30", "--no-pager"]
         lines = [one for one in call(words, 10)[1].splitlines() if "failed" in one or "unable" in one or "err" in one]
+        lines = [one for one in lines if "level=info" not in one and "level=warning" not in one] or lines
         own = [one for one in lines if not one.startswith(("docker.service", "Failed to start docker"))]
         return (own or lines or [""])[-1][-500:]
 

@@ -143,7 +143,7 @@ def _render(
     routed = owners.route(state, changes)
     failed += [("container", *one) for one in routed.refused]
     edited = {one.path for one in files}
-    unchanged = {path: sha for path, sha in _read_by_daemon(state).items() if path not in edited} if daemon else {}
+    unchanged = {path: sha for path, sha in read_by_daemon(state).items() if path not in edited} if daemon else {}
     steps = Steps(
         files=(*files, *routed.files),
         attributes=tuple(attributes),
@@ -157,7 +157,7 @@ def _render(
     return steps, failed, tuple(routed.notes)
 
 
-def _read_by_daemon(state: HostState) -> dict[str, str]:
+def read_by_daemon(state: HostState) -> dict[str, str]:
     """The files that say how the daemon is started, and their SHA-256; of one that is not there it is ""."""
     found: dict[str, str] = {}
     for path, fact in state.facts["daemon"].items():

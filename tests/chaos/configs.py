@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from tests.chaos import picture
 from tests.chaos.bad import CONFIGS, Bad
 from tests.chaos.fleet import CONTROLS, Fleet, boot, populate
 from tests.chaos.picture import Picture, differences
+from tests.lab.errors import LabError
 from tests.lab.host import Host
 from tests.lab.lab import Lab
 
@@ -28,9 +30,15 @@ class Outcome:
 
     name: str
     generation: str
+    ended: str = ""
     said: str = ""
     problems: list[str] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+
+    @property
+    def told(self) -> str:
+        """How it ended and why, shortly."""
+        return f"{self.ended}: {self.said[:300]}" if self.said else self.ended
 
     @property
     def survived(self) -> bool:
@@ -39,7 +47,8 @@ class Outcome:
 
 def run(work: Path, wanted: int, generations: list[str], at_once: int = 3) -> list[Outcome]:
     """Try so many bad configurations, generation by generation in turns, some hosts at a time."""
-    cases = list(zip(CONFIGS[:wanted], itertools.cycle(generations), strict=False))
+    turns = zip(CONFIGS[:wanted], itertools.cycle(generations), strict=False)
+    cases = [(bad, bad.generation or turn) for bad, turn in turns if bad.generation in ("", *generations)]
     found: list[Outcome] = []
     for stops in (True, False):
         left = [one for one in cases if one[0].stops is stops]
@@ -53,11 +62,14 @@ def _batch(work: Path, batch: list[tuple[Bad, str]], stops: bool) -> list[Outcom
     with Lab.create() as lab:
         hosts = boot(lab, [generation for _, generation in batch])
         fleet = Fleet(lab, hosts, work)
+        failed: dict[str, str] = {}
         cases = {host.name: bad for host, (bad, _) in zip(hosts, batch, strict=True)}
 
         def script(host: Host, text: str) -> None:
-            if text:
-                host.run(["sh", "-c", text], check=False)
+            try:
+                host.run(["sh", "-ec", text])
+            except LabError as error:
+                failed[host.name] = f"not as bad as it should be: {error}"
 
         def prepare(host: Host) -> None:
             populate(host)
@@ -84,22 +96,32 @@ def _batch(work: Path, batch: list[tuple[Bad, str]], stops: bool) -> list[Outcom
         found = []
         for name, seen in fleet.pictures().items():
             outcome = Outcome(cases[name].name, fleet.hosts[name].generation)
-            _judge(outcome, before[name], seen, told.get(name, {}), planned.get(name, {}))
-            fleet.say(f"{outcome.name} ({outcome.generation}): {outcome.said} {'; '.join(outcome.problems)}")
+            outcome.problems += [failed[name]] if name in failed else []
+            _expect(outcome, cases[name], told.get(name, {}), planned.get(name, {}))
+            _judge(outcome, before[name], seen, told.get(name, {}).get("ok", False))
+            fleet.say(f"{outcome.name} ({outcome.generation}): {outcome.told} {'; '.join(outcome.problems)}")
             found.append(outcome)
         return found
 
 
-def _judge(outcome: Outcome, before: Picture, seen: Picture, told: dict[str, Any], planned: dict[str, Any]) -> None:
-    changed = [one for one in differences(before, seen) if "remediator" not in one]
+def _expect(outcome: Outcome, bad: Bad, told: dict[str, Any], planned: dict[str, Any]) -> None:
+    """Whether it ended as it has to, and the operator was told why."""
     if not told:
-        held = _reasons(planned)
-        outcome.said = f"nothing planned: {held}"
+        outcome.ended, outcome.said = "not tried" if planned.get("steps") else "held", _reasons(planned)
     elif told["ok"]:
-        outcome.said = f"applied, without: {_reasons(planned)}"
-        changed = []
+        outcome.said = _reasons(planned)
+        outcome.ended = "held" if outcome.said else "applied"
     else:
-        outcome.said = f"{'taken back' if told.get('undone') else 'refused'}: {'; '.join(told['errors'])[:300]}"
+        outcome.ended, outcome.said = "taken back" if told.get("undone") else "refused", "; ".join(told["errors"])
+    if outcome.ended != bad.ends:
+        outcome.problems.append(f"has to be {bad.ends}")
+    if not re.search(bad.says, outcome.said):
+        outcome.problems.append(f"the reason has to tell of {bad.says}")
+
+
+def _judge(outcome: Outcome, before: Picture, seen: Picture, applied: bool) -> None:
+    """Whether it did no harm."""
+    changed = [one for one in differences(before, seen) if "remediator" not in one and not applied]
     outcome.problems += [f"changed: {one}" for one in changed]
     if before.answers and not seen.answers:
         outcome.problems.append("the engine does not answer any more")
@@ -111,27 +133,27 @@ def _judge(outcome: Outcome, before: Picture, seen: Picture, told: dict[str, Any
 
 
 def _reasons(planned: dict[str, Any]) -> str:
-    """Why changes of a host were held, shortly."""
-    reasons = sorted({one["reason"] for one in planned.get("held", [])})
-    return "; ".join(reasons)[:300]
+    """Why findings of a host are not fixed: what is held, and what cannot be judged."""
+    unknown = [one for one in planned.get("others", []) if one["outcome"] == "unknown"]
+    return "; ".join(sorted({one["reason"] for one in (*planned.get("held", []), *unknown)}))
 
 
 def _failed_starts(journal: str) -> Iterator[float]:
-    """Seconds from when a failed start was noticed to when the daemon served again."""
+    """Seconds from the beginning of a start that failed to when the daemon served with its old configuration again.
+
+    Where the last resort was needed, it was not the old configuration that served.
+    """
     lines = [json.loads(line) for line in journal.splitlines()]
-    undo = next((one["at"] for one in lines if one["step"] == "undo" and one["state"] == "will"), None)
-    failed = any(one["step"] == "restart" for one in lines) and not any(
-        one["step"] == "restart" and one["state"] == "did" for one in lines
-    )
-    back = [one["at"] for one in lines if one["step"] in ("restart back", "rescue") and one["state"] == "did"]
-    if undo and failed and back:
-        yield back[-1] - undo
+    at = {(one["step"], one["state"]): one["at"] for one in lines}
+    begun, served = at.get(("restart", "will")), at.get(("restart back", "did"))
+    if begun and served and not at.keys() & {("restart", "did"), ("rescue", "will")}:
+        yield served - begun
 
 
 def table(found: list[Outcome]) -> None:
     """Print what became of each."""
     for one in found:
         mark = "ok    " if one.survived else "FAILED"
-        print(f"{mark} {one.generation:6} {one.name}: {one.said}")
+        print(f"{mark} {one.generation:6} {one.name}: {one.told}")
         for problem in one.problems:
             print(f"         {problem}")
