@@ -18,7 +18,7 @@ from tests.chaos import campaign, configs, strikes
 from tests.chaos.agenda import Agenda
 from tests.chaos.bad import CONFIGS
 from tests.chaos.campaign import Campaign, Verdict
-from tests.chaos.fleet import Fleet, boot
+from tests.chaos.fleet import SCENARIOS, Fleet, Scenario, boot
 from tests.lab.lab import Lab
 from tests.lab.machine import lab_unavailable_reason
 from tests.lab.recipe import GENERATIONS
@@ -40,13 +40,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     verdicts: list[Verdict] = []
     bad: list[configs.Outcome] = []
-    agenda = Agenda(options.seed, ENOUGH if options.faults is None else options.faults, options.faults is None)
-    if options.faults != 0:
-        with ThreadPoolExecutor(options.fleets) as pool:
-            works = [work / f"fleet{index}" for index in range(options.fleets)]
-            parts = pool.map(lambda one: faults(one, agenda, options.generations, options.hosts), works)
-            verdicts = [one for part in parts for one in part]
-        told_faults(verdicts, agenda)
+    for name in options.scenario if options.faults != 0 else []:
+        agenda = Agenda(options.seed, ENOUGH if options.faults is None else options.faults, options.faults is None)
+        found = _fleets(work / name, agenda, SCENARIOS[name], options)
+        told_faults(name, found, agenda)
+        verdicts += found
     if options.configs:
         bad = configs.run(work / "configs", options.configs, options.generations)
         configs.table(bad)
@@ -55,10 +53,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0 if all(one.survived for one in verdicts) and all(one.survived for one in bad) else 1
 
 
+def _fleets(work: Path, agenda: Agenda, scenario: Scenario, options: argparse.Namespace) -> list[Verdict]:
+    """The faults of one scenario, on all fleets at the same time."""
+    with ThreadPoolExecutor(options.fleets) as pool:
+        works = [work / f"fleet{index}" for index in range(options.fleets)]
+        parts = pool.map(lambda one: faults(one, agenda, options.generations, options.hosts, scenario), works)
+        return [one for part in parts for one in part]
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     default = f"until each kind has hit each step, and at least {ENOUGH}"
-    parser.add_argument("--faults", type=int, metavar="N", help=f"how many (default: {default})")
+    parser.add_argument("--faults", type=int, metavar="N", help=f"how many of a scenario (default: {default})")
+    names = list(SCENARIOS)
+    parser.add_argument("--scenario", nargs="+", default=names, choices=names, metavar="NAME", help=", ".join(names))
     parser.add_argument("--configs", type=int, default=len(CONFIGS), metavar="N", help="default: all")
     parser.add_argument("--generations", nargs="+", default=list(GENERATIONS), choices=GENERATIONS, metavar="G")
     parser.add_argument("--seed", type=int, default=1, metavar="S")
@@ -68,12 +76,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def faults(work: Path, agenda: Agenda, generations: list[str], count: int) -> list[Verdict]:
+def faults(work: Path, agenda: Agenda, generations: list[str], count: int, scenario: Scenario) -> list[Verdict]:
     """Faults on a fleet of so many hosts, until the agenda has ended; what became of each."""
     found: list[Verdict] = []
     chance = random.Random(str(work.name))
     with Lab.create() as lab:
-        fleet = Fleet(lab, boot(lab, itertools.islice(itertools.cycle(generations), count)), work)
+        fleet = Fleet(lab, boot(lab, itertools.islice(itertools.cycle(generations), count)), work, scenario)
         one = Campaign(fleet, agenda)
         one.prepare()
         while not agenda.ended():
@@ -102,10 +110,11 @@ def _replace(lab: Lab, fleet: Fleet) -> None:
             host.docker("rm", "--force", name)
 
 
-def told_faults(verdicts: list[Verdict], agenda: Agenda) -> None:
-    """Print the table of faults, what was not hit, and what failed."""
+def told_faults(scenario: str, verdicts: list[Verdict], agenda: Agenda) -> None:
+    """Print the table of a scenario's faults, what was not hit, and what failed."""
     generations = sorted({one.generation for one in verdicts})
-    print(f"\n{'survived of':12}" + "".join(f"{one:>12}" for one in (*generations, "steps hit")))
+    print(f"\n{scenario}: {_survived(verdicts)}")
+    print(f"{'survived of':12}" + "".join(f"{one:>12}" for one in (*generations, "steps hit")))
     for kind in strikes.KINDS:
         cells = []
         for generation in generations:
@@ -122,10 +131,15 @@ def told_faults(verdicts: list[Verdict], agenda: Agenda) -> None:
             print(campaign.journal_lines(verdict))
 
 
+def _survived(verdicts: list[Verdict]) -> str:
+    strikes_made = len({one.strike for one in verdicts})
+    return f"{sum(one.survived for one in verdicts)} of {len(verdicts)} faults survived ({strikes_made} strikes)"
+
+
 def summary(verdicts: list[Verdict], bad: list[configs.Outcome]) -> str:
     """The last line."""
     seconds = [second for one in bad for second in one.seconds]
-    parts = [f"{sum(one.survived for one in verdicts)} of {len(verdicts)} faults survived"] if verdicts else []
+    parts = [_survived(verdicts)] if verdicts else []
     if bad:
         parts.append(f"{sum(one.survived for one in bad)} of {len(bad)} bad configurations did no harm")
     if seconds:

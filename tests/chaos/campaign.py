@@ -20,11 +20,12 @@ from tests.chaos.strikes import Strike
 from tests.lab.host import Host
 
 PATIENCE = 420.0  # seconds until a host has to have settled, on a busy machine
-# What a fault takes away while no guard is there to bring it back: a container without a restart policy, and where
-# dockerd dies without live-restore also one that runs `unless-stopped`, since the next dockerd stops what it finds
-# alive and takes that for a stop by hand (all three generations).
-LOST_UNGUARDED = {"dockerd": frozenset({"once", "picky"}), "reboot": frozenset({"once"})}
 NOTHING: frozenset[str] = frozenset()
+CONFIRMING = Moment("journal", "confirm will", 1)  # noted after the guard's last look at the containers
+# what a host says that refuses to go on: it has gone back or does so, or the plan is not for what it then is, since a
+# limit that cannot be lifted stays on `once`
+REFUSALS = ("taken back", "has changed since it was made")
+BY_ITSELF = ("it was not confirmed within", "the host was started anew")  # why a host goes back with nobody's help
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,14 @@ class Hit:
 
 @dataclass
 class Verdict:
-    """What became of one fault."""
+    """What became of one fault; one strike at the control machine is a fault to each host whose apply it cuts."""
 
     kind: str
     generation: str
     host: str
     moment: str
     hit: bool
+    strike: str = ""  # a name for what was done, the same for all hosts that it has hit
     state: str = ""  # before or after
     resumed: str = ""  # done, or why not; "" where it was not tried
     problems: list[str] = field(default_factory=list)
@@ -77,7 +79,7 @@ class Campaign:
         """Make the plan, and apply it undisturbed: its moments, and how the hosts are before and after."""
         one = self.fleet
         one.limit = fleets.LONGEST
-        one.each(fleets.populate)
+        one.each(lambda host: fleets.populate(host, one.scenario))
         self.before = one.pictures()
         one.plan()
         process = one.start()
@@ -104,7 +106,8 @@ class Campaign:
         hits = self._watch(process, planned)
         verdicts = {name: Verdict("none", host.generation, name, "", False) for name, host in one.hosts.items()}
         for name, hit in hits.items():
-            verdicts[name] = Verdict(hit.kind, one.hosts[name].generation, name, str(hit), True)
+            strike = f"{one.work} {one.round}" + ("" if hit.kind in strikes.EVERYWHERE else f" {name}")
+            verdicts[name] = Verdict(hit.kind, one.hosts[name].generation, name, str(hit), True, strike)
         for timer in one.timers:
             timer.join()
         one.timers.clear()
@@ -113,6 +116,7 @@ class Campaign:
         self._settle(verdicts)
         for name, seen in one.pictures().items():
             self._judge(verdicts[name], seen, hits[name].cost if name in hits else NOTHING)
+            judge_resume(verdicts[name])
             if not verdicts[name].survived:
                 words = ["journalctl", "--unit=docker", "--output=short-precise", "--no-pager", "--lines=300"]
                 verdicts[name].daemon = one.hosts[name].run(words, check=False).stdout
@@ -164,10 +168,13 @@ class Campaign:
         return hits if strikes.strike(strike, host, self.fleet, process) else {}
 
     def _alone(self, strike: Strike, host: Host, process: subprocess.Popen[bytes], hits: dict[str, Hit]) -> None:
+        """Strike one host; a guard that confirms does not see any more that dockerd dies, and brings nothing back."""
         strikes.pause(strike.delay)
         guarded = (self.fleet.journals(host.name) / "current.json").exists()
         if strikes.strike(strike, host, self.fleet, process):
-            cost = NOTHING if guarded else LOST_UNGUARDED.get(strike.kind, NOTHING)
+            confirming = CONFIRMING in Passed(self.fleet).of(host.name)
+            guarded = guarded and not (confirming and strike.kind == "dockerd")
+            cost = NOTHING if guarded else self.fleet.scenario.lost_unguarded(strike.kind, confirming)
             hits[host.name] = Hit(strike.kind, (strike.moment,), strike.delay, cost)
 
     def _settle(self, verdicts: dict[str, Verdict]) -> None:
@@ -212,10 +219,7 @@ class Campaign:
         verdict.problems += [f"left: {one}" for one in seen.left]
 
     def _resume(self, verdicts: dict[str, Verdict]) -> None:
-        """Go on at once with what the fault has stopped: a host is done then, or refuses with a reason.
-
-        One that has gone back by itself refuses, since a container whose limits it cannot lift is not as it was.
-        """
+        """Go on at once with what the fault has stopped: a host is done then, or refuses with a reason."""
         one = self.fleet
         receipt = one.receipt()
         if not receipt or all(host["ok"] for host in receipt["hosts"]):
@@ -240,7 +244,7 @@ class Campaign:
             for name, seen in one.pictures().items():
                 sound = verdicts[name].survived
                 cost = hits[name].cost if name in hits else NOTHING
-                self._judge(verdicts[name], seen, cost | {"once"}, only_before=True)
+                self._judge(verdicts[name], seen, cost, only_before=True)
                 if sound and verdicts[name].problems:
                     verdicts[name].problems.append(f"rollback said: {done.stdout[-300:]} {done.stderr[-300:]}")
         one.each(self._reset)
@@ -256,6 +260,21 @@ class Campaign:
         if differences(self.before[name], seen) or seen.left or self.before[name].running - seen.running:
             self.fleet.say(f"{name}: is thrown away and made anew")
             self.fleet.broken.append(name)
+
+
+def judge_resume(verdict: Verdict) -> None:
+    """A run that only lost its control machine is done by a resume, unless the host goes back by itself before.
+
+    It has to say so, and to be as before in the end; how its last way back began stands in its journals. A run that
+    failed as it was resumed was taken back as well, but not by itself.
+    """
+    if verdict.kind not in strikes.EVERYWHERE or verdict.resumed in ("", "done"):
+        return
+    lines = [json.loads(line) for _, text in sorted(verdict.journals.items()) for line in text.splitlines()]
+    reasons = [line["reason"] for line in lines if (line["step"], line["state"]) == ("undo", "will")]
+    by_itself = bool(reasons) and reasons[-1].startswith(BY_ITSELF)
+    if not (by_itself and verdict.state == "before" and any(one in verdict.resumed for one in REFUSALS)):
+        verdict.problems.append(f"not resumed: {verdict.resumed} [ways back: {'; '.join(reasons) or 'none'}]")
 
 
 def _longest_wait(seen: Picture) -> float:

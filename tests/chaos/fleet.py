@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +25,33 @@ T = TypeVar("T")
 SHORTEST, LONGEST = 20, 300  # seconds to confirm within
 SERVE = "echo hello >/index.html; exec httpd -f -p 8080 -h /"
 LIMITED = ("--memory", "256m", "--memory-swap", "512m", "--pids-limit", "64", "--cpu-shares", "512")
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What hosts are before, and the plan that is made for them."""
+
+    name: str
+    daemon: str  # the text of daemon.json
+    controls: tuple[str, ...]
+    disruption: str
+
+    def lost_unguarded(self, kind: str, confirmed: bool) -> frozenset[str]:
+        """What a fault takes away while no guard is there to bring it back: before a run has begun, or once confirmed.
+
+        A reboot ends all, and nobody starts what has no restart policy. Where dockerd dies without live-restore, the
+        next one stops what it finds alive and takes that for a stop by hand (all three generations), so that what runs
+        `unless-stopped` is lost as well; under live-restore it finds all of them running. No container hangs on
+        whatever else is hit.
+        """
+        live_restore = json.loads(self.daemon).get("live-restore") is True
+        if confirmed and "docker-live-restore" in self.controls:
+            live_restore = True
+        if kind == "dockerd" and not live_restore:
+            return frozenset({"once", "picky"})
+        return frozenset({"once"} if kind == "reboot" else ())
+
+
 # everything that a plan can have: edits, one of them of a file whose secret stays there, modes, rules, limits,
 # a reload that switches live-restore on, and a restart
 CONTROLS = [
@@ -31,6 +59,24 @@ CONTROLS = [
     "file-daemon-config-mode", "file-etc-docker-mode", "audit-etc-docker", "audit-daemon-config", "container-memory",
     "container-pids", "container-cpu-shares",
 ]  # fmt: skip
+RELOAD_FIRST = Scenario(
+    "reload-first", '{\n  "log-opts": {"max-size": "10m"}\n}\n', tuple(CONTROLS), disruption="restart"
+)
+# the bridge takes its option only while nothing runs: containers are stopped, the daemon restarted, all started again
+STOP_FIRST = Scenario(
+    "stop-first",
+    '{\n  "live-restore": true,\n  "log-opts": {"max-size": "10m"}\n}\n',
+    ("docker-icc", "docker-no-new-privileges", "container-memory"),
+    disruption="recreate",
+)
+# the restart itself ends the containers, and what has no restart policy is started again
+PLAIN_RESTART = Scenario(
+    "plain-restart",
+    RELOAD_FIRST.daemon,
+    ("docker-no-new-privileges", "docker-userland-proxy", "container-memory"),
+    disruption="restart",
+)
+SCENARIOS = {one.name: one for one in (RELOAD_FIRST, STOP_FIRST, PLAIN_RESTART)}
 
 
 def once(host: Host) -> None:
@@ -39,9 +85,9 @@ def once(host: Host) -> None:
     host.run_container("once")
 
 
-def populate(host: Host) -> None:
+def populate(host: Host, scenario: Scenario = RELOAD_FIRST) -> None:
     """Containers that are to outlast everything, and files to edit; each of another mode than planned."""
-    host.write("/etc/docker/daemon.json", '{\n  "log-opts": {"max-size": "10m"}\n}\n', 0o666)
+    host.write("/etc/docker/daemon.json", scenario.daemon, 0o666)
     host.run(["chmod", "0775", "/etc/docker"])
     host.write("/etc/environment", "SHOP_TOKEN=only-for-the-lab\n", 0o664)
     host.restart_docker()
@@ -96,8 +142,8 @@ def kill(pids: Iterable[int]) -> None:
 class Fleet:
     """Some hosts of a lab under one plan, with one directory for the control machine's receipts a round."""
 
-    def __init__(self, lab: Lab, hosts: list[Host], work: Path) -> None:
-        self.lab, self.hosts, self.work = lab, {one.name: one for one in hosts}, work
+    def __init__(self, lab: Lab, hosts: list[Host], work: Path, scenario: Scenario = RELOAD_FIRST) -> None:
+        self.lab, self.hosts, self.work, self.scenario = lab, {one.name: one for one in hosts}, work, scenario
         self.inventory = lab.inventory()
         self.round = 0
         self.limit = LONGEST
@@ -154,10 +200,11 @@ class Fleet:
 
     def plan(self, controls: list[str] | None = None) -> dict[str, Any]:
         """Make the fleet's plan, of all that the baseline asks for."""
-        (self.work / "baseline.yaml").write_text(json.dumps({"name": "chaos", "include": controls or CONTROLS}))
+        included = controls or list(self.scenario.controls)
+        (self.work / "baseline.yaml").write_text(json.dumps({"name": "chaos", "include": included}))
         done = self.run(
             "plan", "-i", str(self.inventory), "--limit", ",".join(self.hosts), "--baseline", "baseline.yaml",
-            "--fix", "unsafe", "--max-disruption", "restart", "-o", "plan.json", "--format", "json",
+            "--fix", "unsafe", "--max-disruption", self.scenario.disruption, "-o", "plan.json", "--format", "json",
         )  # fmt: skip
         if not done.stdout.startswith("{"):
             raise RuntimeError(f"no plan: {done.stdout}{done.stderr}")

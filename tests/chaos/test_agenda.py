@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
+
+from tests.chaos.__main__ import summary
 from tests.chaos.agenda import TRIES, Agenda
+from tests.chaos.campaign import Verdict, judge_resume
 from tests.chaos.moments import Moment
 from tests.chaos.strikes import ALONE, EVERYWHERE, KINDS
 
@@ -47,3 +51,34 @@ def test_so_many_faults_are_enough_where_not_every_step_is_asked_for() -> None:
     agenda = Agenda(seed=1, wanted=7)
     campaign(agenda)
     assert 7 <= agenda.count < 7 + len(HOSTS)
+
+
+def test_a_strike_at_the_control_machine_is_a_fault_to_each_host_and_counted_once() -> None:
+    both = [Verdict("control", "28.5", name, "", True, "first") for name in ("two", "three")]
+    alone = Verdict("reboot", "20.10", "one", "", True, "second", problems=["lost: once"])
+    assert summary([*both, alone], []) == "2 of 3 faults survived (2 strikes)"
+
+
+TIME_OVER = "it was not confirmed within 20 seconds"
+
+
+@pytest.mark.parametrize(
+    ("kind", "resumed", "state", "reason", "good"),
+    [
+        ("control", "done", "after", "", True),
+        ("control", f"run 1 was taken back: {TIME_OVER}", "before", TIME_OVER, True),
+        ("ansible", "the plan is stale: once has changed since it was made", "before", TIME_OVER, True),
+        ("ansible", "the plan is stale: once has changed since it was made", "before", "", False),
+        ("control", "docker stop: no. The run was taken back.", "before", "docker stop: no", False),
+        ("control", f"run 1 is being taken back: {TIME_OVER}", "after", TIME_OVER, False),
+        ("control", "unreachable", "before", TIME_OVER, False),
+        ("network", "unreachable", "before", "", True),
+    ],
+)
+def test_a_resume_is_refused_only_by_a_host_that_goes_back_by_itself(
+    kind: str, resumed: str, state: str, reason: str, good: bool
+) -> None:
+    journal = f'{{"step": "undo", "state": "will", "reason": "{reason}"}}' if reason else ""
+    verdict = Verdict(kind, "28.5", "one", "", True, state=state, resumed=resumed, journals={"1": journal})
+    judge_resume(verdict)
+    assert verdict.survived is good

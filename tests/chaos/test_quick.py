@@ -1,4 +1,4 @@
-"""The fault campaign in short: two rounds of faults on two hosts of each generation, and some bad configurations."""
+"""The fault campaign in short: some rounds of faults in two of its scenarios, and some bad configurations."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from tests.chaos import configs
 from tests.chaos.__main__ import faults
 from tests.chaos.agenda import Agenda
+from tests.chaos.fleet import RELOAD_FIRST, STOP_FIRST
 from tests.lab.recipe import GENERATIONS
 
 pytestmark = pytest.mark.lab
@@ -16,8 +17,15 @@ pytestmark = pytest.mark.lab
 
 def test_faults_at_random_moments_are_survived(lab_machine: None, tmp_path: Path) -> None:
     """Every host is wholly before or wholly after, its daemon runs, no container is lost, and a rollback finishes."""
-    verdicts = faults(tmp_path / "faults", Agenda(seed=7, wanted=8), list(GENERATIONS), 6)
+    verdicts = faults(tmp_path / "faults", Agenda(seed=7, wanted=8), list(GENERATIONS), 6, RELOAD_FIRST)
     assert len(verdicts) >= 8
+    assert [(one.kind, one.moment, one.problems) for one in verdicts if not one.survived] == []
+
+
+def test_faults_around_stopped_containers_are_survived(lab_machine: None, tmp_path: Path) -> None:
+    """The same, in one round on a host of each generation that stops its containers and starts them again."""
+    verdicts = faults(tmp_path / "faults", Agenda(seed=7, wanted=1), list(GENERATIONS), 3, STOP_FIRST)
+    assert verdicts
     assert [(one.kind, one.moment, one.problems) for one in verdicts if not one.survived] == []
 
 
