@@ -1174,6 +1174,7 @@ import time
 
 
 MOVING = 120.0  # seconds that tasks may take to move to other nodes
+SEEING = 30.0  # seconds until managers see each other
 REJOINING = 60.0  # seconds that a manager may take to find the others after its start
 
 
@@ -1191,8 +1192,16 @@ def nodes(engine: Engine) -> list[Document]:
 def no_quorum(engine: Engine) -> str:
     """Why this manager must not go down now; "" where the others go on without it, or where it is the only one.
 
-    The managers of a swarm decide by the majority of all of them, reachable or not.
+    One that was restarted just before is waited for: the others do not see at once that it is back.
     """
+    deadline = time.monotonic() + SEEING
+    while (reason := _lacking(engine)) and time.monotonic() < deadline:
+        time.sleep(1.0)
+    return reason
+
+
+def _lacking(engine: Engine) -> str:
+    """What is lacking to a majority without this manager: of all managers, reachable or not."""
     try:
         managers = [one for one in nodes(engine) if one["ManagerStatus"]]
     except GuardError as error:
