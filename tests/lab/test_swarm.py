@@ -81,8 +81,8 @@ def test_managers_are_restarted_one_by_one_and_drained(swarm: Swarm) -> None:
         assert host.run(["cat", "/run/docker.pid"]).stdout != daemon
         steps = swarm.steps(host)
         assert steps.index("drain") < steps.index("restart") < steps.index("active")
-    running = swarm.hosts[0].docker("service", "ls", "--format", "{{.Replicas}}").stdout.strip()
-    assert running == "4/4"
+    replicas = ("service", "ls", "--format", "{{.Replicas}}")
+    assert processes.until(lambda: swarm.hosts[0].docker(*replicas).stdout.strip() == "4/4", 60)
 
     run = json.loads(swarm.run("history", "--format", "json", code=0))[-1]["run"]
     swarm.run("rollback", run, code=2)
