@@ -477,6 +477,8 @@ class Engine:
 
     def _longest_stop(self) -> float:
         """How long the containers that run may take to end, in seconds, as they were told when they were made."""
+        if self.info() is None:
+            return 0.0  # and is not asked again, which takes its time where the daemon hangs
         try:
             return max([float(one["Config"].get("StopTimeout") or 10) for one in self.containers().values()], default=0)
         except GuardError:
@@ -822,6 +824,16 @@ def first_answer(container: Document) -> float:
     return sum(float(one) for one in times) / 1e9
 
 
+def is_temporary(container: Document) -> bool:
+    """Whether the engine removes a container as soon as it ends (--rm)."""
+    return bool(container["HostConfig"].get("AutoRemove"))
+
+
+def is_task(container: Document) -> bool:
+    """Whether a container is a task of a swarm, which runs it here or elsewhere."""
+    return "com.docker.swarm.task.id" in (container["Config"].get("Labels") or {})
+
+
 def portrait(engine: Engine) -> Document:
     """The running containers by name, in the order of their starts, and which published ports answer."""
     running = engine.containers()
@@ -837,8 +849,8 @@ def portrait(engine: Engine) -> Document:
             "steady": _steady(one),
             "health": (state.get("Health") or {}).get("Status", ""),
             "first_answer": first_answer(one),
-            "temporary": bool(one["HostConfig"].get("AutoRemove")),
-            "task": "com.docker.swarm.task.id" in (one["Config"].get("Labels") or {}),  # swarm runs it, here or there
+            "temporary": is_temporary(one),
+            "task": is_task(one),
             "networks": sorted((one.get("NetworkSettings") or {}).get("Networks") or {}),
             "ports": [pair for pair in endpoints(one) if answers(pair[0], pair[1])],
         }
@@ -1609,6 +1621,8 @@ def let_go(run: Run, engine: Engine, index: int, told: Report) -> bool:
 
 
 
+RESCUED = "the daemon does not start with the files of before"
+
 
 def taken_up(run: Run, engine: Engine, before: Document) -> bool:
     """Whether the daemon has taken up the run's configuration by a reload, and goes back by one.
@@ -1696,7 +1710,7 @@ def undo_daemon(
         if activation["action"] == "none" and info is not None:
             return False
     if info is not None and in_rescue():
-        told["errors"].append(_RESCUED % ("it runs by " + RESCUE_UNIT))
+        told["errors"].append("%s: it runs by %s" % (RESCUED, RESCUE_UNIT))
         return True
     if info is not None and _went_back(run, engine) and not told["changed"]:
         if kept is None and not not_in_effect(engine, before["live"]):
@@ -1710,9 +1724,6 @@ def undo_daemon(
         except GuardError as refused:
             told["left"].append("the tasks of this node: %s" % refused)
     return _start_back(run, engine, before, activation, told, kept, info)
-
-
-_RESCUED = "the daemon does not start with the files of before: %s"
 
 
 def _start_back(
@@ -1751,10 +1762,10 @@ def _start_back(
     try:
         # what lives on is not to be killed by the start
         how = rescue(engine, dict(before, live_restore=True) if alive else before, activation["config"])
-        told["errors"].append(_RESCUED % ("%s; %s" % (error, how)))
+        told["errors"].append("%s: %s; %s" % (RESCUED, error, how))
         run.remember("rescue", "did")
     except (GuardError, OSError) as failed:
-        told["errors"].append(_RESCUED % ("%s; %s" % (error, failed)))
+        told["errors"].append("%s: %s; %s" % (RESCUED, error, failed))
     return True
 
 
@@ -1880,7 +1891,7 @@ def _take_back(run: Run, request: Document, before: Document, told: Report) -> N
     told["errors"] += part("containers", lambda: start(run, engine, lasting)) or []
     there = part("containers", lambda: engine.containers(gone)) if gone else {}
     told["left"] += ["container %s: ran with --rm, and ended" % one for one in gone if one not in (there or {})]
-    if not any("does not start with the files of before" in one for one in told["errors"]):
+    if not any(RESCUED in one for one in told["errors"]):
         expected = [] if told["left"] else [one for one in before["live"] if anew or (reloaded and one["reload"])]
         told["errors"] += prove(engine, request, before, expected, bool(anew))
 
@@ -2104,8 +2115,7 @@ def _as_foreseen(engine: Engine, activation: Document) -> None:
         return
     if told := _no_profile(activation["config"]):
         raise GuardError(told)
-    containers = engine.containers()
-    lost = [name for name, one in containers.items() if one["HostConfig"].get("AutoRemove")]
+    lost = [name for name, one in engine.containers().items() if is_temporary(one)]
     if new := [name for name in lost if name not in activation["temporary"]]:
         told = (
             "the restart of the daemon would remove these, which run with --rm since the plan was made: %s. Plan again."
@@ -2326,8 +2336,9 @@ def _take_up(run: Run, request: Document, engine: Engine) -> None:
         await_effect(engine, first, "the reload")
         run.note("reload", "did")
     if activation["action"] == "restart":
-        alive = engine.containers()
-        new = [name for name, one in alive.items() if name not in run.before["containers"] and _lasts(one)]
+        alive, known = engine.containers(), run.before["containers"]
+        lasting = [name for name, one in alive.items() if not (is_temporary(one) or is_task(one))]
+        new = [name for name in lasting if name not in known]
         if names := [one for one in activation["stop"] if one in alive]:
             run.note("stop", "will", names=names)
             if told := engine.stop(names):
@@ -2339,17 +2350,11 @@ def _take_up(run: Run, request: Document, engine: Engine) -> None:
         engine.restart(activation["reload_units"])
         run.note("restart", "did")
         undrain(run, engine)
-        start(run, engine, [*(one for one in activation["start"] if one in run.before["containers"]), *new])
+        start(run, engine, [*(one for one in activation["start"] if one in known), *new])
         return
     config = read_bytes(activation["config"])
     record = {"sha256": sha256(config), "started": activation["started"], "pending": activation["pending"]}
     write_file(os.path.join(request["state"], "activation.json"), json.dumps(record).encode())
-
-
-def _lasts(container: Document) -> bool:
-    """Whether a container is there after it was stopped, and for us to start."""
-    labels = container["Config"].get("Labels") or {}
-    return not container["HostConfig"].get("AutoRemove") and "com.docker.swarm.task.id" not in labels
 
 
 def confirm(store: Store, name: str) -> Document:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from .engine import Engine, call, start
 from .files import Document, GuardError, attributes, put_file, read_bytes, read_json, sha256, sync, write_file
 from .look import look_at_file
-from .proof import await_effect, prove
+from .proof import await_effect, is_task, is_temporary, prove
 from .recreate import recreate, refusal
 from .store import Run, Store
 from .swarm import drain, undrain
@@ -122,8 +122,9 @@ def _take_up(run: Run, request: Document, engine: Engine) -> None:
         await_effect(engine, first, "the reload")
         run.note("reload", "did")
     if activation["action"] == "restart":
-        alive = engine.containers()
-        new = [name for name, one in alive.items() if name not in run.before["containers"] and _lasts(one)]
+        alive, known = engine.containers(), run.before["containers"]
+        lasting = [name for name, one in alive.items() if not (is_temporary(one) or is_task(one))]
+        new = [name for name in lasting if name not in known]
         if names := [one for one in activation["stop"] if one in alive]:
             run.note("stop", "will", names=names)
             if told := engine.stop(names):
@@ -135,17 +136,11 @@ def _take_up(run: Run, request: Document, engine: Engine) -> None:
         engine.restart(activation["reload_units"])
         run.note("restart", "did")
         undrain(run, engine)
-        start(run, engine, [*(one for one in activation["start"] if one in run.before["containers"]), *new])
+        start(run, engine, [*(one for one in activation["start"] if one in known), *new])
         return
     config = read_bytes(activation["config"])
     record = {"sha256": sha256(config), "started": activation["started"], "pending": activation["pending"]}
     write_file(os.path.join(request["state"], "activation.json"), json.dumps(record).encode())
-
-
-def _lasts(container: Document) -> bool:
-    """Whether a container is there after it was stopped, and for us to start."""
-    labels = container["Config"].get("Labels") or {}
-    return not container["HostConfig"].get("AutoRemove") and "com.docker.swarm.task.id" not in labels
 
 
 def confirm(store: Store, name: str) -> Document:

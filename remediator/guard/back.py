@@ -11,6 +11,8 @@ from .restore import config_of, ours, put_back, put_with, undo_directories, undo
 from .store import Run
 from .swarm import drain
 
+RESCUED = "the daemon does not start with the files of before"
+
 
 def taken_up(run: Run, engine: Engine, before: Document) -> bool:
     """Whether the daemon has taken up the run's configuration by a reload, and goes back by one.
@@ -98,7 +100,7 @@ def undo_daemon(
         if activation["action"] == "none" and info is not None:
             return False
     if info is not None and in_rescue():
-        told["errors"].append(_RESCUED % ("it runs by " + RESCUE_UNIT))
+        told["errors"].append("%s: it runs by %s" % (RESCUED, RESCUE_UNIT))
         return True
     if info is not None and _went_back(run, engine) and not told["changed"]:
         if kept is None and not not_in_effect(engine, before["live"]):
@@ -112,9 +114,6 @@ def undo_daemon(
         except GuardError as refused:
             told["left"].append("the tasks of this node: %s" % refused)
     return _start_back(run, engine, before, activation, told, kept, info)
-
-
-_RESCUED = "the daemon does not start with the files of before: %s"
 
 
 def _start_back(
@@ -153,8 +152,8 @@ def _start_back(
     try:
         # what lives on is not to be killed by the start
         how = rescue(engine, dict(before, live_restore=True) if alive else before, activation["config"])
-        told["errors"].append(_RESCUED % ("%s; %s" % (error, how)))
+        told["errors"].append("%s: %s; %s" % (RESCUED, error, how))
         run.remember("rescue", "did")
     except (GuardError, OSError) as failed:
-        told["errors"].append(_RESCUED % ("%s; %s" % (error, failed)))
+        told["errors"].append("%s: %s; %s" % (RESCUED, error, failed))
     return True

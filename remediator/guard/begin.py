@@ -24,7 +24,7 @@ from .files import (
     write_file,
 )
 from .look import look_at_file, what_to_do
-from .proof import point, portrait
+from .proof import is_temporary, point, portrait
 from .recreate import refusal, to_recreate
 from .rescue import RESCUE_UNIT, in_rescue
 from .store import Run, Store, seconds_left
@@ -169,8 +169,7 @@ def _as_foreseen(engine: Engine, activation: Document) -> None:
         return
     if told := _no_profile(activation["config"]):
         raise GuardError(told)
-    containers = engine.containers()
-    lost = [name for name, one in containers.items() if one["HostConfig"].get("AutoRemove")]
+    lost = [name for name, one in engine.containers().items() if is_temporary(one)]
     if new := [name for name in lost if name not in activation["temporary"]]:
         told = (
             "the restart of the daemon would remove these, which run with --rm since the plan was made: %s. Plan again."

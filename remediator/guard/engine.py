@@ -73,6 +73,8 @@ class Engine:
 
     def _longest_stop(self) -> float:
         """How long the containers that run may take to end, in seconds, as they were told when they were made."""
+        if self.info() is None:
+            return 0.0  # and is not asked again, which takes its time where the daemon hangs
         try:
             return max([float(one["Config"].get("StopTimeout") or 10) for one in self.containers().values()], default=0)
         except GuardError:

@@ -65,6 +65,16 @@ def first_answer(container: Document) -> float:
     return sum(float(one) for one in times) / 1e9
 
 
+def is_temporary(container: Document) -> bool:
+    """Whether the engine removes a container as soon as it ends (--rm)."""
+    return bool(container["HostConfig"].get("AutoRemove"))
+
+
+def is_task(container: Document) -> bool:
+    """Whether a container is a task of a swarm, which runs it here or elsewhere."""
+    return "com.docker.swarm.task.id" in (container["Config"].get("Labels") or {})
+
+
 def portrait(engine: Engine) -> Document:
     """The running containers by name, in the order of their starts, and which published ports answer."""
     running = engine.containers()
@@ -80,8 +90,8 @@ def portrait(engine: Engine) -> Document:
             "steady": _steady(one),
             "health": (state.get("Health") or {}).get("Status", ""),
             "first_answer": first_answer(one),
-            "temporary": bool(one["HostConfig"].get("AutoRemove")),
-            "task": "com.docker.swarm.task.id" in (one["Config"].get("Labels") or {}),  # swarm runs it, here or there
+            "temporary": is_temporary(one),
+            "task": is_task(one),
             "networks": sorted((one.get("NetworkSettings") or {}).get("Networks") or {}),
             "ports": [pair for pair in endpoints(one) if answers(pair[0], pair[1])],
         }

@@ -9,7 +9,7 @@ import sys
 import time
 from typing import Any, Callable  # noqa: UP035 - Python 3.8
 
-from .back import reload_back, taken_up, undo_daemon
+from .back import RESCUED, reload_back, taken_up, undo_daemon
 from .engine import Engine, call, start
 from .files import Document, GuardError, Report, read_json, write_file
 from .keep import keep_alive
@@ -132,7 +132,7 @@ def _take_back(run: Run, request: Document, before: Document, told: Report) -> N
     told["errors"] += part("containers", lambda: start(run, engine, lasting)) or []
     there = part("containers", lambda: engine.containers(gone)) if gone else {}
     told["left"] += ["container %s: ran with --rm, and ended" % one for one in gone if one not in (there or {})]
-    if not any("does not start with the files of before" in one for one in told["errors"]):
+    if not any(RESCUED in one for one in told["errors"]):
         expected = [] if told["left"] else [one for one in before["live"] if anew or (reloaded and one["reload"])]
         told["errors"] += prove(engine, request, before, expected, bool(anew))
 

@@ -17,6 +17,7 @@ from tests.chaos.fleet import SHORTEST, Fleet
 from tests.chaos.moments import Moment, Passed
 from tests.chaos.picture import Picture, differences
 from tests.chaos.strikes import Strike
+from tests.lab import processes
 from tests.lab.host import Host
 
 PATIENCE = 420.0  # seconds until a host has to have settled, on a busy machine
@@ -149,7 +150,7 @@ class Campaign:
                     pool.submit(self._alone, strike, one.hosts[name], process, hits)
                 if time.monotonic() > deadline:
                     one.say("the apply does not end, and is ended")
-                    fleets.kill(fleets.descendants(process.pid))
+                    processes.kill(processes.descendants(process.pid))
                 time.sleep(0.02)
         process.wait()
         return hits

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -116,27 +115,6 @@ def boot(lab: Lab, generations: Iterable[str]) -> list[Host]:
         raise AssertionError
 
     return [one(generation) for generation in generations]
-
-
-def descendants(pid: int) -> list[int]:
-    """A process and all below it."""
-    found = [pid]
-    for one in found:
-        try:
-            for task in Path(f"/proc/{one}/task").glob("*/children"):
-                found += [int(child) for child in task.read_text().split()]
-        except OSError:
-            continue
-    return found
-
-
-def kill(pids: Iterable[int]) -> None:
-    """kill -9, of those that are still there."""
-    for pid in pids:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
 
 
 class Fleet:

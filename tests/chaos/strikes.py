@@ -9,10 +9,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.chaos.fleet import Fleet, descendants, kill
+from tests.chaos.fleet import Fleet
 from tests.chaos.moments import Moment
 from tests.lab.errors import LabError
 from tests.lab.host import Host
+from tests.lab.processes import descendants, kill
 
 EVERYWHERE = ("control", "ansible")  # hit all hosts of a run at once
 ALONE = ("dockerd", "guard", "network", "reboot")

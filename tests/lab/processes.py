@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,3 +102,12 @@ def descendants(pid: int) -> list[int]:
         except OSError:
             continue  # ended by now
     return found
+
+
+def kill(pids: Iterable[int]) -> None:
+    """kill -9, of those that are still there."""
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue

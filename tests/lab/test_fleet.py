@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,10 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.lab import processes
 from tests.lab.host import Host
 from tests.lab.lab import Lab
-from tests.lab.program import remediator
+from tests.lab.program import cut_off, remediator
 from tests.lab.recipe import GENERATIONS
 
 pytestmark = pytest.mark.lab
@@ -195,24 +191,7 @@ def test_a_killed_control_machine_is_survived(own_lab: Lab, tmp_path: Path, task
     inventory = str(fleet.inventory)
     running = {host.name: started(host).keys() for host in fleet.hosts}
     fleet.run("plan", "-i", inventory, *UNSAFE, "-o", "plan.json", code=2)
-    log = tmp_path / "ansible.log"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "remediator", "apply", "plan.json", "--yes", "--waves", "100%"],
-        env={**os.environ, "REMEDIATOR_STATE": str(fleet.state), "ANSIBLE_LOG_PATH": str(log)},
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    while process.poll() is None and (not log.exists() or f"TASK [{task}" not in log.read_text()):
-        time.sleep(0.05)
-    time.sleep(0.5)
-    for pid in processes.descendants(process.pid):
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-    process.wait()
+    cut_off(fleet.state, task, "apply", "plan.json", "--yes", "--waves", "100%", folder=tmp_path, later=0.5)
     fleet.run("apply", "plan.json", "--yes", code=2)
     assert all(one["ok"] for one in fleet.receipt()["hosts"])
     fleet.run("plan", "-i", inventory, *UNSAFE, code=0)

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +13,7 @@ import pytest
 from tests.lab import processes
 from tests.lab.host import Host
 from tests.lab.lab import Lab
-from tests.lab.program import remediator
+from tests.lab.program import cut_off, remediator
 
 pytestmark = pytest.mark.lab
 
@@ -64,21 +59,7 @@ class Server:
 
     def cut_off(self, task: str, *words: str) -> None:
         """Apply the plan, and kill the control machine's processes once a task has begun."""
-        log = self.folder / "ansible.log"
-        log.unlink(missing_ok=True)
-        process = subprocess.Popen(
-            [sys.executable, "-m", "remediator", "apply", "plan.json", "--yes", *words],
-            env={**os.environ, "REMEDIATOR_STATE": str(self.folder / "state"), "ANSIBLE_LOG_PATH": str(log)},
-            cwd=self.folder,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        assert processes.until(lambda: log.exists() and f"TASK [{task}" in log.read_text(), 60)
-        for pid in processes.descendants(process.pid):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        process.wait()
+        cut_off(self.folder / "state", task, "apply", "plan.json", "--yes", *words, folder=self.folder)
 
     def daemon(self) -> str:
         """What tells the daemon that runs from others."""
