@@ -305,6 +305,12 @@ class Store:
         others = [Run(os.path.join(self.home, name), name) for name in self._names() if name != run.name]
         return not any((read_json(one.file("before.json")) or {"at": 0.0})["at"] > ended for one in others)
 
+    def used(self, plan: str, name: str) -> str:
+        """The name of another run than that of a name that applied a plan to its end; "" for none."""
+        runs = [Run(os.path.join(self.home, one), one) for one in sorted(self._names()) if one != name]
+        done = [run.name for run in runs if (read_json(run.file("request.json")) or {}).get("plan") == plan]
+        return next((one for one in done if self.run(one).has("confirm")), "")
+
     def confirmed(self) -> list[Run]:
         """The runs that were confirmed, of those that are kept."""
         runs = [Run(os.path.join(self.home, name), name) for name in self._names()]
@@ -1457,6 +1463,8 @@ import os
 import stat
 
 
+GIVEN = "mode and owner of %s: were changed by someone else after the run"
+
 
 def config_of(run: Run, request: Document) -> int | None:
     """Which of the edited files is the daemon's configuration."""
@@ -1489,6 +1497,17 @@ def ours(run: Run, entry: Document) -> bool:
     return now in [line.get("sha256") for line in run.journal() if line["step"] == "defaults"]
 
 
+def _given_since(run: Run, entry: Document) -> Document:
+    """The mode and owner that somebody else gave an edited file since the run ended; {} where they are of before, or
+    the run's."""
+    now = attributes(entry["path"])
+    planned = [one for one in run.request["attributes"] if one["path"] == entry["path"]]
+    if run.result is None or now is None or any(same_attributes(now, one) for one in planned):
+        return {}
+    given = {key: now[key] for key in ("mode", "uid", "gid")}
+    return {} if all(entry[key] == value for key, value in given.items()) else given
+
+
 def put_back(run: Run, index: int, entry: Document) -> None:
     """Put one file back as it was: bytes, mode, owner, extended attributes and time."""
     path = entry["path"]
@@ -1515,7 +1534,10 @@ def undo_file(run: Run, index: int, told: Report) -> None:
         if not ours(run, entry):
             told["left"].append(path + ": was changed by someone else after the run")
             return
-        put_back(run, index, entry)
+        given = _given_since(run, entry) if entry["there"] else {}
+        put_back(run, index, dict(entry, **given))
+        if given:
+            told["left"].append(GIVEN % path)
         if entry["after"] is not None:
             told["changed"].append("restore " + path)
     except (OSError, GuardError) as error:
@@ -1552,7 +1574,7 @@ def undo_attributes(request: Document, before: Document, told: Report) -> None:
         if (now["mode"], now["uid"], now["gid"]) == (was["mode"], was["uid"], was["gid"]):
             continue
         if not same_attributes(now, planned):
-            told["left"].append(path + ": mode or owner was changed by someone else after the run")
+            told["left"].append(GIVEN % path)
             continue
         try:
             if stat.S_ISLNK(os.lstat(path).st_mode):
@@ -1991,13 +2013,36 @@ def begin(given: Document) -> Document:
     store = Store(os.path.join(request["state"], "guard"))
     if given["check"] or not store.current():
         seen, _ = _look(store, request)
+        if seen["needed"]:
+            _must_be_new(store, request)
         if given["check"] or not seen["needed"]:
             return seen
     with store.locked():  # and look again: a guard that was at work may have changed what there is to see
         return _open(store, request, given["guard"])
 
 
+def _machine_id(root: str) -> str:
+    try:
+        with open(os.path.join(root, "etc/machine-id"), encoding="ascii", errors="replace") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def _must_be_new(store: Store, request: Document) -> None:
+    """Raise GuardError for a plan that has expired, or that was applied here before; a run of it may be open."""
+    if (store.current() or {}).get("plan") == request["plan"]:
+        return
+    if request["expires"] and time.time() > request["expires"]:
+        raise GuardError("the plan has expired, by the clock of this host. Plan again.")
+    if used := store.used(request["plan"], request["run"]):
+        raise GuardError("the plan was applied already, by run %s. Plan again." % used)
+
+
 def _look(store: Store, request: Document, resumed: Run | None = None) -> tuple[Document, Document]:
+    if request["machine"] != (here := _machine_id(request["root"])):
+        told = "the plan was made for the host with machine-id %s, and this one has %s"
+        raise GuardError(told % (request["machine"] or "(none)", here or "(none)"))
     files = [look_at_file(one) for one in request["files"]]
     for one in files:
         if one["state"] == "other":
@@ -2052,6 +2097,7 @@ def _open(store: Store, request: Document, own: str) -> Document:
         raise
     if resumed is None and not seen["needed"]:
         return seen
+    _must_be_new(store, request)
     engine = Engine(request)
     if todo["activate"]:
         _can_start(engine, request["activation"])

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from .values import Level, Problem
+from .values import Problem
 
 if TYPE_CHECKING:
     from .check import Host
@@ -50,10 +50,9 @@ def _network(given: Mapping[str, Any], generation: int, host: Host) -> Found:
 
 
 def _runtimes(given: Mapping[str, Any], generation: int, host: Host) -> Found:
-    level: Level = "read" if generation < 23 else "start"
     runtimes = given.get("runtimes", {})
     if "runc" in runtimes:
-        yield ("runtimes",), Problem(level, "the name runc is reserved")
+        yield ("runtimes",), Problem("read", "the name runc is reserved")
     for name, one in runtimes.items():
         if not isinstance(one, dict) or generation < 24:
             continue
@@ -61,7 +60,7 @@ def _runtimes(given: Mapping[str, Any], generation: int, host: Host) -> Found:
             yield ("runtimes",), Problem("start", f"{name} has to have a path or a runtimeType, and not both")
     default = given.get("default-runtime", "")
     if default and default != "runc" and default not in runtimes and not _SHIM.fullmatch(default):
-        yield ("default-runtime", "runtimes"), Problem(level, f"there is no runtime {default}")
+        yield ("default-runtime", "runtimes"), Problem("read", f"there is no runtime {default}")
     chosen = runtimes.get(default)
     path = chosen.get("path", "") if isinstance(chosen, dict) else chosen
     if path and host.paths.get(path) == "absent":

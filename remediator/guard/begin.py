@@ -45,13 +45,36 @@ def begin(given: Document) -> Document:
     store = Store(os.path.join(request["state"], "guard"))
     if given["check"] or not store.current():
         seen, _ = _look(store, request)
+        if seen["needed"]:
+            _must_be_new(store, request)
         if given["check"] or not seen["needed"]:
             return seen
     with store.locked():  # and look again: a guard that was at work may have changed what there is to see
         return _open(store, request, given["guard"])
 
 
+def _machine_id(root: str) -> str:
+    try:
+        with open(os.path.join(root, "etc/machine-id"), encoding="ascii", errors="replace") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def _must_be_new(store: Store, request: Document) -> None:
+    """Raise GuardError for a plan that has expired, or that was applied here before; a run of it may be open."""
+    if (store.current() or {}).get("plan") == request["plan"]:
+        return
+    if request["expires"] and time.time() > request["expires"]:
+        raise GuardError("the plan has expired, by the clock of this host. Plan again.")
+    if used := store.used(request["plan"], request["run"]):
+        raise GuardError("the plan was applied already, by run %s. Plan again." % used)
+
+
 def _look(store: Store, request: Document, resumed: Run | None = None) -> tuple[Document, Document]:
+    if request["machine"] != (here := _machine_id(request["root"])):
+        told = "the plan was made for the host with machine-id %s, and this one has %s"
+        raise GuardError(told % (request["machine"] or "(none)", here or "(none)"))
     files = [look_at_file(one) for one in request["files"]]
     for one in files:
         if one["state"] == "other":
@@ -106,6 +129,7 @@ def _open(store: Store, request: Document, own: str) -> Document:
         raise
     if resumed is None and not seen["needed"]:
         return seen
+    _must_be_new(store, request)
     engine = Engine(request)
     if todo["activate"]:
         _can_start(engine, request["activation"])

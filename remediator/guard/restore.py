@@ -21,6 +21,8 @@ from .files import (
 )
 from .store import Run
 
+GIVEN = "mode and owner of %s: were changed by someone else after the run"
+
 
 def config_of(run: Run, request: Document) -> int | None:
     """Which of the edited files is the daemon's configuration."""
@@ -53,6 +55,17 @@ def ours(run: Run, entry: Document) -> bool:
     return now in [line.get("sha256") for line in run.journal() if line["step"] == "defaults"]
 
 
+def _given_since(run: Run, entry: Document) -> Document:
+    """The mode and owner that somebody else gave an edited file since the run ended; {} where they are of before, or
+    the run's."""
+    now = attributes(entry["path"])
+    planned = [one for one in run.request["attributes"] if one["path"] == entry["path"]]
+    if run.result is None or now is None or any(same_attributes(now, one) for one in planned):
+        return {}
+    given = {key: now[key] for key in ("mode", "uid", "gid")}
+    return {} if all(entry[key] == value for key, value in given.items()) else given
+
+
 def put_back(run: Run, index: int, entry: Document) -> None:
     """Put one file back as it was: bytes, mode, owner, extended attributes and time."""
     path = entry["path"]
@@ -79,7 +92,10 @@ def undo_file(run: Run, index: int, told: Report) -> None:
         if not ours(run, entry):
             told["left"].append(path + ": was changed by someone else after the run")
             return
-        put_back(run, index, entry)
+        given = _given_since(run, entry) if entry["there"] else {}
+        put_back(run, index, dict(entry, **given))
+        if given:
+            told["left"].append(GIVEN % path)
         if entry["after"] is not None:
             told["changed"].append("restore " + path)
     except (OSError, GuardError) as error:
@@ -116,7 +132,7 @@ def undo_attributes(request: Document, before: Document, told: Report) -> None:
         if (now["mode"], now["uid"], now["gid"]) == (was["mode"], was["uid"], was["gid"]):
             continue
         if not same_attributes(now, planned):
-            told["left"].append(path + ": mode or owner was changed by someone else after the run")
+            told["left"].append(GIVEN % path)
             continue
         try:
             if stat.S_ISLNK(os.lstat(path).st_mode):

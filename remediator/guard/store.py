@@ -109,6 +109,12 @@ class Store:
         others = [Run(os.path.join(self.home, name), name) for name in self._names() if name != run.name]
         return not any((read_json(one.file("before.json")) or {"at": 0.0})["at"] > ended for one in others)
 
+    def used(self, plan: str, name: str) -> str:
+        """The name of another run than that of a name that applied a plan to its end; "" for none."""
+        runs = [Run(os.path.join(self.home, one), one) for one in sorted(self._names()) if one != name]
+        done = [run.name for run in runs if (read_json(run.file("request.json")) or {}).get("plan") == plan]
+        return next((one for one in done if self.run(one).has("confirm")), "")
+
     def confirmed(self) -> list[Run]:
         """The runs that were confirmed, of those that are kept."""
         runs = [Run(os.path.join(self.home, name), name) for name in self._names()]

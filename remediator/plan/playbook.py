@@ -85,10 +85,12 @@ class Run(Model, frozen=True):
     confirm_within: int = CONFIRM_WITHIN
 
 
-def variables(plan: HostPlan, name: str, digest: str = "", run: Run | None = None) -> dict[str, Any]:
+def variables(
+    plan: HostPlan, name: str, digest: str = "", run: Run | None = None, expires_at: str = ""
+) -> dict[str, Any]:
     """What the playbook does on a host of that name, as its variable `remediator`; paths below the root.
 
-    `digest` is that of the whole plan.
+    `digest` and `expires_at` are those of the whole plan.
     """
     run = run or Run()
     root = "" if plan.host.root == "/" else plan.host.root
@@ -113,6 +115,9 @@ def variables(plan: HostPlan, name: str, digest: str = "", run: Run | None = Non
     activation = {**msgspec.to_builtins(full), "seen": _seconds(plan.collected_at)}
     return {
         "plan": digest,
+        "machine": plan.host.machine_id,
+        # an apply has looked at it by its own clock, and a run that has begun may be resumed later
+        "expires": _seconds(expires_at) if expires_at and not run.id else 0,
         "run": run.id,
         "control": run.control,
         "limit": run.confirm_within,
@@ -190,7 +195,7 @@ def write_project(plan: Plan, folder: Path, run: Run | None = None) -> None:
         text = "# What is done on this host. What looks like a template is marked !unsafe, and is none.\n"
         _write(
             folder / "host_vars" / f"{name}.yml",
-            text + unsafe_yaml({"remediator": variables(host, name, plan.digest, run)}),
+            text + unsafe_yaml({"remediator": variables(host, name, plan.digest, run, plan.expires_at)}),
         )
         for index, one in enumerate(host.steps.files):
             if not one.masked:

@@ -71,7 +71,8 @@ class Tree:
             "defaults": {}, "reload_first": False, "stop": [], "start": [], "awaited": False, "seen": 0,
         }  # fmt: skip
         return {
-            "plan": "p" * 64, "run": "run", "control": "c", "limit": 60, "proof": 5, "root": str(self.root),
+            "plan": "p" * 64, "machine": "", "expires": 0, "run": "run",
+            "control": "c", "limit": 60, "proof": 5, "root": str(self.root),
             "state": str(self.state), "files": self.files, "unchanged": {}, "load_audit_rules": False, "updates": [],
             "attributes": [{"path": str(self.secret), "mode": "0600", "owner": "", "socket": False}],
             "activation": activation, "recreates": [], "checks": [], **more,
@@ -100,6 +101,7 @@ class Tree:
                 assert self.run("place", answer["run"], str(one["index"])) == 0
             else:
                 shutil.copy(self.state / "guard" / answer["run"] / "new" / str(one["index"]), one["path"])
+                Path(one["path"]).chmod(int(one["mode"], 8))
         self.secret.chmod(0o600)
 
     def apply(self) -> None:
@@ -362,6 +364,17 @@ def test_what_somebody_else_changed_since_is_left(tree: Tree) -> None:
     assert json.loads(tree.said)["left"] == [f"{tree.config}: was changed by someone else after the run"]
     assert tree.config.read_text() == "mine"
     assert tree.secret.read_text() == "TOKEN=hunter2\n"
+
+
+def test_a_mode_that_somebody_gave_an_edited_file_stays(tree: Tree) -> None:
+    """Its bytes go back all the same."""
+    tree.apply()
+    tree.config.chmod(0o600)
+    assert tree.run("undo", "run") == 0
+    assert json.loads(tree.said)["left"] == [
+        f"mode and owner of {tree.config}: were changed by someone else after the run"
+    ]
+    assert (tree.config.read_text(), tree.config.stat().st_mode & 0o777) == ('{"icc": true}', 0o600)
 
 
 def test_a_file_that_the_power_cut_left_empty_is_given_back(tree: Tree) -> None:

@@ -177,6 +177,55 @@ def test_a_file_that_was_changed_since_is_refused(tmp_path: Path) -> None:
     assert "another-secret" not in said
 
 
+def test_what_somebody_writes_while_it_runs_is_not_overwritten(tmp_path: Path) -> None:
+    """A file is looked at once more just before it is written; the run goes back, and the edit stays."""
+    tree = Tree(tmp_path)
+    tree.write(CONFIG, '{"icc": true}')
+    tree.write(ENVIRONMENT, "DOCKER_CONTENT_TRUST=0\n")
+    chosen, project = tmp_path / "baseline.yaml", tmp_path / "project"
+    chosen.write_text('{"name": "x", "include": ["docker-icc", "env-content-trust"]}', encoding="utf-8")
+    policy = ("--fix", "unsafe", "--max-disruption", "restart")
+    done = program("plan", "--root", tree.root, "--baseline", chosen, *policy, "--emit", project)
+    assert done.returncode == 2, done.stderr
+    text = (project / "playbook.yml").read_text(encoding="utf-8")
+    edit = "- ansible.builtin.shell: echo mine > " + str(tree.path(CONFIG))
+    task = "        - name: Write the files\n"
+    (project / "playbook.yml").write_text(text.replace(task, f"        {edit}\n\n{task}"), encoding="utf-8")
+    rc, _, said = play(project)
+    assert rc == 2
+    assert f"{tree.path(CONFIG)}: has changed since the run began" in said
+    assert (tree.read(CONFIG), tree.read(ENVIRONMENT)) == ("mine\n", "DOCKER_CONTENT_TRUST=0\n")
+
+
+def test_a_plan_is_for_one_host_and_one_use_and_a_time(tmp_path: Path) -> None:
+    """Also where plain ansible-playbook runs it: that is for the host itself to see."""
+    tree = Tree(tmp_path)
+    tree.write("/etc/machine-id", "1" * 32)
+    tree.write(CONFIG, '{"icc": true}')
+    chosen, project = tmp_path / "baseline.yaml", tmp_path / "project"
+    chosen.write_text('{"name": "x", "include": ["docker-icc"]}', encoding="utf-8")
+    policy = ("--fix", "unsafe", "--max-disruption", "restart")
+    done = program("plan", "--root", tree.root, "--baseline", chosen, *policy, "--emit", project)
+    assert done.returncode == 2, done.stderr
+    variables = project / "host_vars/localhost.yml"
+    text = variables.read_text(encoding="utf-8")
+
+    tree.write("/etc/machine-id", "2" * 32)
+    assert "made for the host with machine-id 1111" in play(project, "--check")[2]
+    tree.write("/etc/machine-id", "1" * 32)
+
+    variables.write_text(re.sub(r"expires: .*", "expires: 1000", text), encoding="utf-8")
+    assert "the plan has expired" in play(project, "--check")[2]
+    variables.write_text(text, encoding="utf-8")
+
+    assert play(project)[0] == 0
+    tree.write(CONFIG, '{"icc": true}')
+    rc, changed, said = play(project)
+    assert (rc, changed) == (2, 0)
+    assert "the plan was applied already, by run" in said
+    assert tree.read(CONFIG) == '{"icc": true}'
+
+
 @pytest.mark.parametrize("make", ["file", "full"])
 def test_a_project_is_not_written_over_something(emitted: Emitted, tmp_path: Path, make: str) -> None:
     """--emit wants a new or empty directory."""
