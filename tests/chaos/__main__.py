@@ -56,9 +56,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _fleets(work: Path, agenda: Agenda, scenario: Scenario, options: argparse.Namespace) -> list[Verdict]:
     """The faults of one scenario, on all fleets at the same time."""
     with ThreadPoolExecutor(options.fleets) as pool:
-        works = [work / f"fleet{index}" for index in range(options.fleets)]
-        parts = pool.map(lambda one: faults(one, agenda, options.generations, options.hosts, scenario), works)
-        return [one for part in parts for one in part]
+
+        def one(index: int) -> list[Verdict]:
+            turned = itertools.islice(itertools.cycle(options.generations), index * options.hosts, None)
+            generations = list(itertools.islice(turned, options.hosts))
+            return faults(work / f"fleet{index}", agenda, generations, scenario)
+
+        return [verdict for part in pool.map(one, range(options.fleets)) for verdict in part]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -76,12 +80,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def faults(work: Path, agenda: Agenda, generations: list[str], count: int, scenario: Scenario) -> list[Verdict]:
-    """Faults on a fleet of so many hosts, until the agenda has ended; what became of each."""
+def faults(work: Path, agenda: Agenda, generations: list[str], scenario: Scenario) -> list[Verdict]:
+    """Faults on a fleet of hosts of these generations, until the agenda has ended; what became of each."""
     found: list[Verdict] = []
     chance = random.Random(str(work.name))
     with Lab.create() as lab:
-        fleet = Fleet(lab, boot(lab, itertools.islice(itertools.cycle(generations), count)), work, scenario)
+        fleet = Fleet(lab, boot(lab, generations), work, scenario)
         one = Campaign(fleet, agenda)
         one.prepare()
         while not agenda.ended():

@@ -11,8 +11,8 @@ from tests.chaos.moments import Moment
 from tests.chaos.strikes import ALONE, EVERYWHERE, KINDS, Strike
 
 Cell = tuple[str, Moment]  # a kind of fault at a moment
-TRIES = 3  # how often what hits nothing is tried: there is no guard to kill before it has begun
-DELAYS = (0.0, 0.05, 0.3, 1.0)  # seconds after the moment, where the moment itself was hit already
+TRIES = 2  # how often what hits nothing is tried: there is no guard to kill before it has begun
+DELAYS = (0.0, 0.05, 0.3, 1.0)  # seconds after the moment, where the moment itself was tried already
 
 
 class Agenda:
@@ -96,6 +96,6 @@ class Agenda:
             return self._past(*cell), self._tried[cell], self._on[generation, moment], self._chance.random()
 
         moment = min(sorted(self._moments[generation]), key=rank)
-        delay = self._chance.choice(DELAYS) if self._hit[kind, moment] else 0.0
+        delay = self._chance.choice(DELAYS) if self._tried[kind, moment] else 0.0
         self._tried[kind, moment] += 1
         return Strike(kind, moment, delay)

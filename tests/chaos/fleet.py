@@ -213,3 +213,7 @@ class Fleet:
     def journals(self, name: str) -> Path:
         """Where the journals of a host's guard are, as this machine sees them."""
         return self.lab.directory / "hosts" / name / "upper/var/lib/remediator/guard"
+
+    def is_open(self, name: str) -> bool:
+        """Whether a run is open on a host, or is being taken back."""
+        return (self.journals(name) / "current.json").exists()

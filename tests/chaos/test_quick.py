@@ -17,14 +17,14 @@ pytestmark = pytest.mark.lab
 
 def test_faults_at_random_moments_are_survived(lab_machine: None, tmp_path: Path) -> None:
     """Every host is wholly before or wholly after, its daemon runs, no container is lost, and a rollback finishes."""
-    verdicts = faults(tmp_path / "faults", Agenda(seed=7, wanted=8), list(GENERATIONS), 6, RELOAD_FIRST)
+    verdicts = faults(tmp_path / "faults", Agenda(seed=7, wanted=8), [*GENERATIONS, *GENERATIONS], RELOAD_FIRST)
     assert len(verdicts) >= 8
     assert [(one.kind, one.moment, one.problems) for one in verdicts if not one.survived] == []
 
 
 def test_faults_around_stopped_containers_are_survived(lab_machine: None, tmp_path: Path) -> None:
     """The same, in one round on a host of each generation that stops its containers and starts them again."""
-    verdicts = faults(tmp_path / "faults", Agenda(seed=7, wanted=1), list(GENERATIONS), 3, STOP_FIRST)
+    verdicts = faults(tmp_path / "faults", Agenda(seed=7, wanted=1), list(GENERATIONS), STOP_FIRST)
     assert verdicts
     assert [(one.kind, one.moment, one.problems) for one in verdicts if not one.survived] == []
 
