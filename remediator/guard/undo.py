@@ -199,7 +199,10 @@ def boot(store: Store) -> None:
             return
         run = store.run(known["run"])
         if run.began:
-            Engine(run.request).settle(60)
+            engine = Engine(run.request)
+            engine.settle(60)
+            if run.before["engine"] and not engine.systemd:
+                engine.wait(60)  # cron may be up before it, and nobody tells whether its start is under way
         finish(store, known, "the host was started anew before it was confirmed")
     _insist(store, known)
 

@@ -12,10 +12,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 
 import pytest
@@ -565,3 +567,99 @@ def test_defaults_that_were_written_for_a_reload_are_the_runs_own(tree: Tree) ->
 def test_a_file_tree_is_not_on_systemd() -> None:
     """Nothing runs there that could be armed."""
     assert not switch.on_systemd("/srv/image")
+
+
+# --- a boot of a host without systemd ---------------------------------------------------------------
+
+
+@pytest.fixture
+def boots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """Where this host's cron and OpenRC look, neither of which it has, nor systemd."""
+    job, script = tmp_path / "etc/cron.d/remediator-guard", tmp_path / "etc/local.d/remediator-guard.start"
+    monkeypatch.setattr(switch, "CRON_FILE", str(job))
+    monkeypatch.setattr(switch, "LOCAL_FILE", str(script))
+    monkeypatch.setattr(switch, "UNITS", str(tmp_path / "units"))
+    monkeypatch.setattr(switch, "on_systemd", lambda _: False)
+    none = SimpleNamespace(DEVNULL=subprocess.DEVNULL, Popen=lambda *_, **__: None)
+    monkeypatch.setattr(switch, "subprocess", none)  # the process that waits would look at the machine's own files
+    return job, script
+
+
+@pytest.fixture
+def words(tmp_path: Path) -> list[str]:
+    """A guard in a directory that a shell and cron would take to pieces, and that writes that it was called."""
+    program = tmp_path / "100% 'my $guard'"
+    program.write_text('#!/bin/sh\necho "$1" "$2" >"$(dirname "$0")/called"\n')
+    program.chmod(0o755)
+    return [str(program), "x y"]
+
+
+def test_cron_starts_the_guard_at_boot(boots: tuple[Path, Path], words: list[str], tmp_path: Path) -> None:
+    """Its line is one for cron, whose % ends it, and for the shell."""
+    boots[0].parent.mkdir(parents=True)
+    assert switch._boot_files(words)
+    shell, path, job = boots[0].read_text().splitlines()
+    assert shell == "SHELL=/bin/sh"
+    assert path.startswith("PATH=/usr/local/sbin:")
+    assert "%" not in job.replace("\\%", "")
+    command = job.removeprefix("@reboot root ").replace("\\%", "%")  # as cron does
+    subprocess.run(["/bin/sh", "-c", command], check=True)
+    assert (tmp_path / "called").read_text() == "x y boot\n"
+    assert boots[0].stat().st_mode & 0o777 == 0o644
+    assert not boots[1].parent.exists()
+
+
+def test_openrc_starts_the_guard_at_boot(boots: tuple[Path, Path], words: list[str], tmp_path: Path) -> None:
+    """In the background: it may take its time, and local waits for what it starts."""
+    boots[1].parent.mkdir(parents=True)
+    assert switch._boot_files(words)
+    subprocess.run([boots[1]], check=True)
+    deadline = time.monotonic() + 10
+    while not (tmp_path / "called").exists() or not (tmp_path / "called").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert (tmp_path / "called").read_text() == "x y boot\n"
+    assert boots[1].stat().st_mode & 0o777 == 0o755
+    assert not boots[0].parent.exists()
+
+
+def test_what_starts_the_guard_at_boot_goes_with_the_run(tree: Tree, boots: tuple[Path, Path]) -> None:
+    """It stands as long as the run is open."""
+    for file in boots:
+        file.parent.mkdir(parents=True)
+    tree.begin(root="/")
+    assert all(file.exists() for file in boots)
+    assert tree.run("confirm", "run") == 1  # nothing was written
+    assert [list(file.parent.iterdir()) for file in boots] == [[], []]
+    assert tree.was == tree.look()
+
+
+def test_nothing_is_changed_where_a_boot_cannot_be_armed(
+    tree: Tree, boots: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a disk that is full, or read-only."""
+    write = files.write_file
+
+    def full(path: str, data: bytes, mode: int = 0o600) -> None:
+        if path == str(boots[1]):
+            raise OSError(28, "No space left on device", path)
+        write(path, data, mode)
+
+    monkeypatch.setattr(switch, "write_file", full)
+    for file in boots:
+        file.parent.mkdir(parents=True)
+    with pytest.raises(files.GuardError, match="Nothing was changed: the dead-man's switch cannot be armed"):
+        tree.begin(root="/")
+    assert tree.open is None
+    assert [list(file.parent.iterdir()) for file in boots] == [[], []]
+    assert tree.was == tree.look()
+
+
+def test_a_host_on_which_a_boot_ends_the_switch_says_so(tree: Tree, boots: tuple[Path, Path]) -> None:
+    """In the journal; it is changed all the same, and makes no directory for a cron that it has not."""
+    tree.begin(root="/")
+    journal = Store(str(tree.state / "guard")).run("run").journal()
+    assert [one["left"] for one in journal if one["step"] == "arm"] == [
+        "a boot ends the switch: there is neither /etc/cron.d nor /etc/local.d"
+    ]
+    assert not any(file.parent.exists() for file in boots)
