@@ -129,6 +129,7 @@ class Change(Model, frozen=True):
     `activation` marks a change of which the document needs no patch, and which the engine has to take up:
     the document already says the right thing while the engine still does another; or a flag of the daemon's
     command line owns the key, then `flag` says which one and where ("--icc in FILE:LINE"), and it is edited there.
+    `deferred` marks a change that is written and left pending, and says until when.
     """
 
     kind: str
@@ -145,6 +146,7 @@ class Change(Model, frozen=True):
     flag: str = ""
     evidence: tuple[str, ...] = ()
     blocked: str = ""
+    deferred: str = ""
 
     @property
     def before_value(self) -> Value:

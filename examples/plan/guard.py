@@ -747,13 +747,15 @@ def what_to_do(
     updates = differing(engine, request["updates"])
     activate = left["activate"] or must_activate(request, files)
     edited = [one["path"] for one in files if one["state"] == "before"]
+    activation = request["activation"]
+    deferred = activation["action"] == "none" and bool(activation["deferred"])
+    deferred = deferred and (left["deferred"] or activation["config"] in edited)
     checks = left["checks"] or [one for one in request["checks"] if not set(edited).isdisjoint(one["files"])]
     known = [one["label"] for one in recreates]
     recreates = [*recreates, *(one for one in left["recreates"] if one["label"] not in known)]
     told = ["check the files of %s" % one["label"] for one in checks]
     told += ["load the audit rules"] if rules else []
     told += ["set %s of %s" % (one["label"], ", ".join(one["names"])) for one in updates]
-    activation = request["activation"]
     if activate and activation["action"] == "reload":
         told.append("reload the daemon")
     if activate and activation["action"] == "restart":
@@ -761,9 +763,12 @@ def what_to_do(
         told += ["stop " + ", ".join(activation["stop"])] if activation["stop"] else []
         told.append("restart the daemon")
         told += ["start " + ", ".join(activation["start"])] if activation["start"] else []
+    if activation["deferred"] and (activate or deferred):
+        keys = ", ".join(one["key"] for one in activation["deferred"])
+        told.append("leave %s pending until the daemon is started later" % keys)
     told += ["create anew by %s: %s" % (one["label"], ", ".join(one["containers"])) for one in recreates]
     what = {"checks": checks, "rules": rules, "updates": updates, "activate": activate, "recreates": recreates}
-    return dict(what, told=told)
+    return dict(what, deferred=deferred, told=told)
 
 
 """What worked before, and whether it still does."""
@@ -1260,7 +1265,8 @@ def _lacking(engine: Engine) -> str:
 def unforeseen(activation: Document, info: Document) -> str:
     """What a swarm makes of the daemon's change that the plan could not know of; "" for nothing."""
     swarm = info.get("Swarm") or {}
-    if any(one["key"] == "live-restore" and one["value"] is True for one in activation["expect"]) and swarm.get(
+    written = [*activation["expect"], *activation["deferred"]]
+    if any(one["key"] == "live-restore" and one.get("value") is True for one in written) and swarm.get(
         "LocalNodeState"
     ) not in (None, "", "inactive"):
         return "the host is a node of a swarm by now, with which live-restore does not go"
@@ -1725,6 +1731,23 @@ def _left_alone(request: Document, before: Document, told: Report) -> bool:
     return bool(edited) and all(any(one.startswith(path + ": ") for one in told["left"]) for path in edited)
 
 
+def stays(run: Run, engine: Engine, before: Document, told: Report, anew: bool) -> list[str]:
+    """What the run had left pending and a start since has put into effect: it stays so until the next start.
+
+    Nobody agreed to a restart for it. `anew` says that the way back has started the daemon.
+    """
+    activation = run.request["activation"]
+    left = any(one.startswith(activation["config"] + ": ") for one in told["left"])
+    deferred = activation.get("deferred", [])  # older runs have none
+    if not deferred or left or engine.started() == before["started"]:
+        return []
+    keys = [one["key"] for one in before["deferred"] if not_in_effect(engine, [one])]
+    keys += [one["key"] for one in deferred if "from" not in one and not anew]
+    taken = "%s: the daemon was started since the run, and does as the run had it until it is next started"
+    told_of_bridge = ", for icc with no container running" if "icc" in keys else ""
+    return [taken % ", ".join(keys) + told_of_bridge] if keys else []
+
+
 def _went_back(run: Run, engine: Engine) -> bool:
     """Whether the daemon that runs was started by an earlier way back."""
     done = [one for one in run.journal() if one["step"] == "restart back" and one["state"] == "did"]
@@ -1941,6 +1964,7 @@ def _take_back(run: Run, request: Document, before: Document, told: Report) -> N
     if not any(RESCUED in one for one in told["errors"]):
         expected = [] if told["left"] else [one for one in before["live"] if anew or (reloaded and one["reload"])]
         told["errors"] += prove(engine, request, before, expected, bool(anew))
+        told["left"] += part("", lambda: stays(run, engine, before, told, bool(anew))) or []
 
 
 def _close(store: Store, run: Run) -> None:
@@ -2091,12 +2115,13 @@ def _left(run: Run | None) -> Document:
     """What a run was to do and did not get to the end of: it does not show in the files any more."""
     todo = read_json(run.file("todo.json")) if run else None
     if run is None or todo is None:
-        return {"checks": [], "rules": False, "activate": False, "recreates": []}
+        return {"checks": [], "rules": False, "activate": False, "deferred": False, "recreates": []}
     done = [line.get("label") for line in run.journal() if line["step"] == "recreate" and line["state"] == "did"]
     return {
         "checks": [] if run.did("check") else todo["checks"],
         "rules": todo["rules"] and not run.did("rules"),
         "activate": todo["activate"] and not run.did("activate"),
+        "deferred": todo.get("deferred", False) and not run.did("defer"),
         "recreates": [one for one in todo["recreates"] if one["label"] not in done],
     }
 
@@ -2129,6 +2154,7 @@ def _open(store: Store, request: Document, own: str) -> Document:
     engine = Engine(request)
     if todo["activate"]:
         _can_start(engine, request["activation"])
+    if todo["activate"] or todo["deferred"]:
         _as_foreseen(engine, request["activation"])
     if resumed is None:  # what fails already says nothing of the edit
         todo["checks"] = [one for one in todo["checks"] if not refusal(one)]
@@ -2141,8 +2167,10 @@ def _open(store: Store, request: Document, own: str) -> Document:
             store.prune()
         write_file(run.file("todo.json"), json.dumps(todo).encode())
         _stage(run, request)
-        if todo["activate"] and resumed is None:
-            _try(run, request)
+        if todo["activate"] or todo["deferred"]:
+            _has_profile(run, request)
+            if resumed is None:
+                _try(run, request)
         sync(run.path)
         if resumed is not None and is_armed(request["root"]):
             extend(store, request)  # and never without a switch in between
@@ -2163,6 +2191,21 @@ def _open(store: Store, request: Document, own: str) -> Document:
         undo(store, run, "%s: %s" % (error.filename, error.strerror))
         raise GuardError("%s: %s" % (error.filename, error.strerror)) from error
     return dict(seen, run=run.name, needed=True)
+
+
+def _to_come(run: Run, request: Document) -> str:
+    """Where the text stands that is to be the daemon's configuration: in the run, unless it is in its place already."""
+    config = request["activation"]["config"]
+    staged = [run.file("new", str(one["index"])) for one in request["files"] if one["path"] == config]
+    return staged[0] if staged and os.path.exists(staged[0]) else config
+
+
+def _has_profile(run: Run, request: Document) -> None:
+    """Raise GuardError where no container would start after the restart, or after the next start."""
+    activation = request["activation"]
+    starts = activation["action"] == "restart" or activation["deferred"]
+    if starts and (told := _no_profile(_to_come(run, request))):
+        raise GuardError(told)
 
 
 def _no_profile(config: str) -> str:
@@ -2187,8 +2230,6 @@ def _as_foreseen(engine: Engine, activation: Document) -> None:
         raise GuardError(told)
     if activation["action"] != "restart":
         return
-    if told := _no_profile(activation["config"]):
-        raise GuardError(told)
     lost = [name for name, one in engine.containers().items() if is_temporary(one)]
     if new := [name for name in lost if name not in activation["temporary"]]:
         told = (
@@ -2233,7 +2274,8 @@ def _keep(run: Run, request: Document, seen: Document, engine: Engine) -> None:
         files.append(entry)
         made += missing(os.path.dirname(one["path"]))
     names = [name for one in request["updates"] for name in one["names"]]
-    involved = bool(names or request["recreates"] or request["activation"]["action"] != "none")
+    activation = request["activation"]
+    involved = bool(names or request["recreates"] or activation["action"] != "none" or activation["deferred"])
     info = engine.wait(20) if involved else None
     if involved and info is None:
         raise GuardError("the daemon does not answer: " + engine.docker("info")[2])
@@ -2256,9 +2298,9 @@ def _keep(run: Run, request: Document, seen: Document, engine: Engine) -> None:
         "containers": portrait(engine) if involved else {},
     }
     documents = {"info": info, "bridge": engine.bridge() if involved else {}}
-    before["live"] = [
-        dict(one, value=point(documents[one["from"]], one["pointer"])) for one in request["activation"]["expect"]
-    ]
+    for name, some in (("live", activation["expect"]), ("deferred", activation["deferred"])):
+        shown = [one for one in some if "from" in one]
+        before[name] = [dict(one, value=point(documents[one["from"]], one["pointer"])) for one in shown]
     write_file(run.file("request.json"), json.dumps(request).encode())
     write_file(run.file("before.json"), json.dumps(before).encode())
 
@@ -2289,9 +2331,7 @@ def _try(run: Run, request: Document) -> None:
     words = list(request["activation"]["validate"])
     if not words:
         return
-    config = request["activation"]["config"]
-    edited = [one["index"] for one in request["files"] if one["path"] == config]
-    code, out, err = call([*words[:-1], run.file("new", str(edited[0])) if edited else config], 30)
+    code, out, err = call([*words[:-1], _to_come(run, request)], 30)
     if code:
         raise GuardError("the engine refuses the configuration: " + (err or out))
 
@@ -2360,6 +2400,10 @@ def activate(store: Store, name: str) -> Document:
                 run.note("activate", "will")
                 _take_up(run, request, engine)
                 run.note("activate", "did")
+            if todo["deferred"]:
+                run.note("defer", "will")
+                _write_down(request)
+                run.note("defer", "did")
             for one in todo["recreates"]:
                 extend(store, request)
                 recreate(run, engine, one)
@@ -2426,6 +2470,12 @@ def _take_up(run: Run, request: Document, engine: Engine) -> None:
         undrain(run, engine)
         start(run, engine, [*(one for one in activation["start"] if one in known), *new])
         return
+    _write_down(request)
+
+
+def _write_down(request: Document) -> None:
+    """Keep what the running daemon has not taken up of its configuration: nothing else shows it."""
+    activation = request["activation"]
     config = read_bytes(activation["config"])
     record = {"sha256": sha256(config), "started": activation["started"], "pending": activation["pending"]}
     write_file(os.path.join(request["state"], "activation.json"), json.dumps(record).encode())

@@ -76,13 +76,18 @@ def policy_arguments(parser: argparse.ArgumentParser) -> None:
         default="reload",
         help="the most that may be done to the daemon and containers (default: reload)",
     )
+    parser.add_argument(
+        "--defer",
+        action="store_true",
+        help="write settings of the daemon that need more disruption, and leave them pending until it is next started",
+    )
 
 
 def policy(arguments: argparse.Namespace) -> Policy:
     from ..model import Disruption, Safety
     from ..plan.model import Policy
 
-    return Policy(Safety(arguments.fix), Disruption(arguments.max_disruption))
+    return Policy(Safety(arguments.fix), Disruption(arguments.max_disruption), arguments.defer)
 
 
 def now() -> datetime:

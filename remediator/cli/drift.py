@@ -83,6 +83,7 @@ def _timer(arguments: argparse.Namespace) -> int:
         arguments.fix,
         "--max-disruption",
         arguments.max_disruption,
+        *(["--defer"] if arguments.defer else []),
         "--baseline",
         baseline,
     ]

@@ -72,6 +72,10 @@ def activate(store: Store, name: str) -> Document:
                 run.note("activate", "will")
                 _take_up(run, request, engine)
                 run.note("activate", "did")
+            if todo["deferred"]:
+                run.note("defer", "will")
+                _write_down(request)
+                run.note("defer", "did")
             for one in todo["recreates"]:
                 extend(store, request)
                 recreate(run, engine, one)
@@ -138,6 +142,12 @@ def _take_up(run: Run, request: Document, engine: Engine) -> None:
         undrain(run, engine)
         start(run, engine, [*(one for one in activation["start"] if one in known), *new])
         return
+    _write_down(request)
+
+
+def _write_down(request: Document) -> None:
+    """Keep what the running daemon has not taken up of its configuration: nothing else shows it."""
+    activation = request["activation"]
     config = read_bytes(activation["config"])
     record = {"sha256": sha256(config), "started": activation["started"], "pending": activation["pending"]}
     write_file(os.path.join(request["state"], "activation.json"), json.dumps(record).encode())

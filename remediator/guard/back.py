@@ -68,6 +68,23 @@ def _left_alone(request: Document, before: Document, told: Report) -> bool:
     return bool(edited) and all(any(one.startswith(path + ": ") for one in told["left"]) for path in edited)
 
 
+def stays(run: Run, engine: Engine, before: Document, told: Report, anew: bool) -> list[str]:
+    """What the run had left pending and a start since has put into effect: it stays so until the next start.
+
+    Nobody agreed to a restart for it. `anew` says that the way back has started the daemon.
+    """
+    activation = run.request["activation"]
+    left = any(one.startswith(activation["config"] + ": ") for one in told["left"])
+    deferred = activation.get("deferred", [])  # older runs have none
+    if not deferred or left or engine.started() == before["started"]:
+        return []
+    keys = [one["key"] for one in before["deferred"] if not_in_effect(engine, [one])]
+    keys += [one["key"] for one in deferred if "from" not in one and not anew]
+    taken = "%s: the daemon was started since the run, and does as the run had it until it is next started"
+    told_of_bridge = ", for icc with no container running" if "icc" in keys else ""
+    return [taken % ", ".join(keys) + told_of_bridge] if keys else []
+
+
 def _went_back(run: Run, engine: Engine) -> bool:
     """Whether the daemon that runs was started by an earlier way back."""
     done = [one for one in run.journal() if one["step"] == "restart back" and one["state"] == "did"]

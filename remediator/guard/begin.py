@@ -95,12 +95,13 @@ def _left(run: Run | None) -> Document:
     """What a run was to do and did not get to the end of: it does not show in the files any more."""
     todo = read_json(run.file("todo.json")) if run else None
     if run is None or todo is None:
-        return {"checks": [], "rules": False, "activate": False, "recreates": []}
+        return {"checks": [], "rules": False, "activate": False, "deferred": False, "recreates": []}
     done = [line.get("label") for line in run.journal() if line["step"] == "recreate" and line["state"] == "did"]
     return {
         "checks": [] if run.did("check") else todo["checks"],
         "rules": todo["rules"] and not run.did("rules"),
         "activate": todo["activate"] and not run.did("activate"),
+        "deferred": todo.get("deferred", False) and not run.did("defer"),
         "recreates": [one for one in todo["recreates"] if one["label"] not in done],
     }
 
@@ -133,6 +134,7 @@ def _open(store: Store, request: Document, own: str) -> Document:
     engine = Engine(request)
     if todo["activate"]:
         _can_start(engine, request["activation"])
+    if todo["activate"] or todo["deferred"]:
         _as_foreseen(engine, request["activation"])
     if resumed is None:  # what fails already says nothing of the edit
         todo["checks"] = [one for one in todo["checks"] if not refusal(one)]
@@ -145,8 +147,10 @@ def _open(store: Store, request: Document, own: str) -> Document:
             store.prune()
         write_file(run.file("todo.json"), json.dumps(todo).encode())
         _stage(run, request)
-        if todo["activate"] and resumed is None:
-            _try(run, request)
+        if todo["activate"] or todo["deferred"]:
+            _has_profile(run, request)
+            if resumed is None:
+                _try(run, request)
         sync(run.path)
         if resumed is not None and is_armed(request["root"]):
             extend(store, request)  # and never without a switch in between
@@ -167,6 +171,21 @@ def _open(store: Store, request: Document, own: str) -> Document:
         undo(store, run, "%s: %s" % (error.filename, error.strerror))
         raise GuardError("%s: %s" % (error.filename, error.strerror)) from error
     return dict(seen, run=run.name, needed=True)
+
+
+def _to_come(run: Run, request: Document) -> str:
+    """Where the text stands that is to be the daemon's configuration: in the run, unless it is in its place already."""
+    config = request["activation"]["config"]
+    staged = [run.file("new", str(one["index"])) for one in request["files"] if one["path"] == config]
+    return staged[0] if staged and os.path.exists(staged[0]) else config
+
+
+def _has_profile(run: Run, request: Document) -> None:
+    """Raise GuardError where no container would start after the restart, or after the next start."""
+    activation = request["activation"]
+    starts = activation["action"] == "restart" or activation["deferred"]
+    if starts and (told := _no_profile(_to_come(run, request))):
+        raise GuardError(told)
 
 
 def _no_profile(config: str) -> str:
@@ -191,8 +210,6 @@ def _as_foreseen(engine: Engine, activation: Document) -> None:
         raise GuardError(told)
     if activation["action"] != "restart":
         return
-    if told := _no_profile(activation["config"]):
-        raise GuardError(told)
     lost = [name for name, one in engine.containers().items() if is_temporary(one)]
     if new := [name for name in lost if name not in activation["temporary"]]:
         told = (
@@ -237,7 +254,8 @@ def _keep(run: Run, request: Document, seen: Document, engine: Engine) -> None:
         files.append(entry)
         made += missing(os.path.dirname(one["path"]))
     names = [name for one in request["updates"] for name in one["names"]]
-    involved = bool(names or request["recreates"] or request["activation"]["action"] != "none")
+    activation = request["activation"]
+    involved = bool(names or request["recreates"] or activation["action"] != "none" or activation["deferred"])
     info = engine.wait(20) if involved else None
     if involved and info is None:
         raise GuardError("the daemon does not answer: " + engine.docker("info")[2])
@@ -260,9 +278,9 @@ def _keep(run: Run, request: Document, seen: Document, engine: Engine) -> None:
         "containers": portrait(engine) if involved else {},
     }
     documents = {"info": info, "bridge": engine.bridge() if involved else {}}
-    before["live"] = [
-        dict(one, value=point(documents[one["from"]], one["pointer"])) for one in request["activation"]["expect"]
-    ]
+    for name, some in (("live", activation["expect"]), ("deferred", activation["deferred"])):
+        shown = [one for one in some if "from" in one]
+        before[name] = [dict(one, value=point(documents[one["from"]], one["pointer"])) for one in shown]
     write_file(run.file("request.json"), json.dumps(request).encode())
     write_file(run.file("before.json"), json.dumps(before).encode())
 
@@ -293,8 +311,6 @@ def _try(run: Run, request: Document) -> None:
     words = list(request["activation"]["validate"])
     if not words:
         return
-    config = request["activation"]["config"]
-    edited = [one["index"] for one in request["files"] if one["path"] == config]
-    code, out, err = call([*words[:-1], run.file("new", str(edited[0])) if edited else config], 30)
+    code, out, err = call([*words[:-1], _to_come(run, request)], 30)
     if code:
         raise GuardError("the engine refuses the configuration: " + (err or out))

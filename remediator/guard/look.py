@@ -95,13 +95,15 @@ def what_to_do(
     updates = differing(engine, request["updates"])
     activate = left["activate"] or must_activate(request, files)
     edited = [one["path"] for one in files if one["state"] == "before"]
+    activation = request["activation"]
+    deferred = activation["action"] == "none" and bool(activation["deferred"])
+    deferred = deferred and (left["deferred"] or activation["config"] in edited)
     checks = left["checks"] or [one for one in request["checks"] if not set(edited).isdisjoint(one["files"])]
     known = [one["label"] for one in recreates]
     recreates = [*recreates, *(one for one in left["recreates"] if one["label"] not in known)]
     told = ["check the files of %s" % one["label"] for one in checks]
     told += ["load the audit rules"] if rules else []
     told += ["set %s of %s" % (one["label"], ", ".join(one["names"])) for one in updates]
-    activation = request["activation"]
     if activate and activation["action"] == "reload":
         told.append("reload the daemon")
     if activate and activation["action"] == "restart":
@@ -109,6 +111,9 @@ def what_to_do(
         told += ["stop " + ", ".join(activation["stop"])] if activation["stop"] else []
         told.append("restart the daemon")
         told += ["start " + ", ".join(activation["start"])] if activation["start"] else []
+    if activation["deferred"] and (activate or deferred):
+        keys = ", ".join(one["key"] for one in activation["deferred"])
+        told.append("leave %s pending until the daemon is started later" % keys)
     told += ["create anew by %s: %s" % (one["label"], ", ".join(one["containers"])) for one in recreates]
     what = {"checks": checks, "rules": rules, "updates": updates, "activate": activate, "recreates": recreates}
-    return dict(what, told=told)
+    return dict(what, deferred=deferred, told=told)

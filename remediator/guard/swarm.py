@@ -53,7 +53,8 @@ def _lacking(engine: Engine) -> str:
 def unforeseen(activation: Document, info: Document) -> str:
     """What a swarm makes of the daemon's change that the plan could not know of; "" for nothing."""
     swarm = info.get("Swarm") or {}
-    if any(one["key"] == "live-restore" and one["value"] is True for one in activation["expect"]) and swarm.get(
+    written = [*activation["expect"], *activation["deferred"]]
+    if any(one["key"] == "live-restore" and one.get("value") is True for one in written) and swarm.get(
         "LocalNodeState"
     ) not in (None, "", "inactive"):
         return "the host is a node of a swarm by now, with which live-restore does not go"

@@ -9,7 +9,7 @@ import sys
 import time
 from typing import Any, Callable  # noqa: UP035 - Python 3.8
 
-from .back import RESCUED, reload_back, taken_up, undo_daemon
+from .back import RESCUED, reload_back, stays, taken_up, undo_daemon
 from .engine import Engine, call, start
 from .files import Document, GuardError, Report, read_json, write_file
 from .keep import keep_alive
@@ -135,6 +135,7 @@ def _take_back(run: Run, request: Document, before: Document, told: Report) -> N
     if not any(RESCUED in one for one in told["errors"]):
         expected = [] if told["left"] else [one for one in before["live"] if anew or (reloaded and one["reload"])]
         told["errors"] += prove(engine, request, before, expected, bool(anew))
+        told["left"] += part("", lambda: stays(run, engine, before, told, bool(anew))) or []
 
 
 def _close(store: Store, run: Run) -> None:

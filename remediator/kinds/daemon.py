@@ -204,7 +204,8 @@ def _unseen(fact: Fact, key: str) -> str:
     if key in fact.evidence["awaits"]:
         return "for the next start, and the running daemon was started with another command line"
     stale = fact.evidence.get("stale", False)
-    if key in fact.document and (stale is True or (stale and key in stale)):
+    recorded = isinstance(stale, list) and key in stale  # also a key that was removed
+    if recorded or (stale is True and key in fact.document):
         return "in the file, which is younger than the running daemon"
     return ""
 

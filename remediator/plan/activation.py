@@ -58,18 +58,22 @@ def decide(
 ) -> Activation:
     """What the daemon's changes need: nothing without a daemon, a reload, or one restart for all.
 
-    `defaults` are the engine's values of keys that are not set, by path; `files` what the plan edits.
+    What is deferred needs nothing, and is not expected to be in effect. `defaults` are the engine's values of keys
+    that are not set, by path; `files` what the plan edits.
     """
-    changes = list(changes)
+    all_changes = list(changes)
+    changes = [one for one in all_changes if not one.deferred]
+    later = {tokens(one.path)[0]: one.after_value for one in all_changes if one.deferred}
     daemon = next(iter(state.facts["daemon"].items()), None)
-    if not changes or daemon is None or not daemon[1].evidence.get("running"):
+    if not all_changes or daemon is None or not daemon[1].evidence.get("running"):
         return Activation(config=daemon[0] if daemon else "")
     config, fact = daemon
     keys = {tokens(one.path)[0] for one in changes}
     restart = any(one.disruption >= Disruption.RESTART for one in changes)
     stale = fact.evidence.get("stale", False)
-    pending = sorted(fact.document.keys() - keys) if stale is True else stale or []
-    to_live_restore = not candidate.no_reload(state, changes) and any(
+    known = fact.document.keys() if stale is True else set(stale or [])
+    pending = sorted((known - keys) | later.keys())
+    to_live_restore = not candidate.no_reload(state, all_changes) and any(
         one.path == "/live-restore" and one.after_value is True and not one.flag for one in changes
     )
     live_restore = fact.evidence["live"].get("live-restore") is True
@@ -79,7 +83,7 @@ def decide(
     shown = (daemons.shown(tokens(one.path)[0], one.after_value) for one in changes)
     systemd = state.about.get("init") == "systemd"
     return Activation(
-        action="restart" if restart else "reload",
+        action="restart" if restart else "reload" if changes else "none",
         config=config,
         reload_first=restart and to_live_restore and not bridge,
         awaited=any(one.activation for one in changes),
@@ -99,5 +103,6 @@ def decide(
         manager=bool(state.about.get("manager")),
         temporary=tuple(sorted(lost)),
         reload_units=restart and systemd and _units_changed(fact, files),
-        validate=candidate.validate(state, changes)[0],
+        validate=candidate.validate(state, all_changes)[0],
+        deferred=tuple(daemons.shown(key, value) or {"key": key} for key, value in later.items()),
     )

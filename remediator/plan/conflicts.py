@@ -9,7 +9,7 @@ import msgspec
 from ..kinds.compare import Scope
 from ..model import Change, Disruption, Finding, HostState
 from ..patch import get
-from . import activation, candidate
+from . import activation, candidate, deferral
 from .activation import running
 from .candidate import key as _key
 from .model import Activation, Held
@@ -71,6 +71,10 @@ def resolve(chosen: list[Finding], state: HostState, around: Scope) -> tuple[lis
     for refused in candidate.hold(kept, state):
         kept.remove(refused.finding)
         held.append(refused)
+    for found, reason in deferral.refused(kept, state):
+        kept.remove(found)
+        held.append(Held(found, reason))
+    kept = deferral.together(kept, state)
     limits = [one for found in kept for one in found.changes if one.path == _MEMORY]
     if limits and (reason := _too_much_memory(limits, state, around)):
         hold(limits[0].control, reason)
@@ -107,7 +111,8 @@ def notes(chosen: Sequence[Finding], state: HostState, planned: Activation) -> t
     """What a reader of the plan should know besides the single changes."""
     changes = [one for found in chosen for one in found.changes]
     told = candidate.notes(state, changes)
-    if planned.action == "restart" and (untried := candidate.validate(state, changes)[1]):
+    told += deferral.notes(changes)
+    if (planned.action == "restart" or planned.deferred) and (untried := candidate.validate(state, changes)[1]):
         told.append(untried)
     if planned.stop:
         told.append(f"stopped and started around the restart, so that icc takes effect: {', '.join(planned.stop)}")

@@ -22,10 +22,14 @@ from ..model import (
 
 
 class Policy(Model, frozen=True):
-    """What a plan may do: the least safety that is made, and the most disruption."""
+    """What a plan may do: the least safety that is made, and the most disruption.
+
+    With `defer` settings of the daemon that need more of it are written, and left pending until it is next started.
+    """
 
     fix: Safety = Safety.SAFE
     max_disruption: Disruption = Disruption.RELOAD
+    defer: bool = False
 
 
 class Held(Model, frozen=True):
@@ -42,7 +46,7 @@ class Activation(Model, frozen=True):
     containers that are stopped before it, so that the bridge's new options take effect; `start` those
     that run now and are started again where the restart leaves them stopped. `started` is when the
     daemon that the plan saw was started (seconds since the epoch); `pending` are the keys of daemon.json
-    that a mere reload leaves to the next restart. `expect` is what the engine shows afterwards (see
+    that a mere reload, or none, leaves to the next restart. `expect` is what the engine shows afterwards (see
     kinds.daemon.shown), `defaults` the engine's values of keys that are added, for the way back;
     `sources` are edited files of the daemon's command line. A `manager` of a swarm is restarted only with a quorum of
     the others, and drained before.
@@ -50,7 +54,8 @@ class Activation(Model, frozen=True):
     With `reload_units` systemd reads its units anew before the restart. `validate` is an argument list that
     tries the new configuration with the engine's own program before anything is activated: its last word,
     CANDIDATE, stands for the path of the new daemon.json; empty where the engine cannot do that, or its command
-    line is not known to the letter.
+    line is not known to the letter. `deferred` are the keys that are written and not taken up, each with what the
+    engine would show of it.
     """
 
     action: str = "none"
@@ -70,6 +75,7 @@ class Activation(Model, frozen=True):
     temporary: tuple[str, ...] = ()
     reload_units: bool = False
     validate: tuple[str, ...] = ()
+    deferred: tuple[dict[str, Any], ...] = ()
 
 
 class Steps(Model, frozen=True):

@@ -27,11 +27,12 @@ from ..model import (
     Safety,
 )
 from ..patch import Operation, canonical, digest, made
-from . import activation, conflicts, owners, proposals, services
+from . import activation, conflicts, deferral, owners, proposals, services
 from .model import Held, HostPlan, Plan, Policy, Steps, Texts
 
 LIFETIME = timedelta(hours=24)
 _MANUAL = Safety.MANUAL
+_DISTURBS = "needs --max-disruption"
 TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -51,20 +52,26 @@ def _hold(found: Finding, policy: Policy, state: HostState, told: tuple[str, ...
         if one.safety.rank < policy.fix.rank:
             return f"needs --fix {one.safety.value}"
         if one.disruption.rank > policy.max_disruption.rank:
-            return ": ".join((f"needs --max-disruption {one.disruption.value}", *told))
+            return ": ".join((f"{_DISTURBS} {one.disruption.value}", *told))
     return "" if found.changes else "no fix is known"
 
 
 def select(
     state: HostState, findings: Iterable[Finding], policy: Policy, around: Scope
 ) -> tuple[list[Finding], list[Held]]:
-    """The failing findings that will be fixed, and those that are held with the reason."""
+    """The failing findings that will be fixed or deferred, and those that are held with the reason."""
     chosen, held = [], []
     view, fail = impact.View(state, around), Outcome.FAIL  # members of enumerations take long to look up
     for failing in [one for one in findings if one.outcome is fail]:
         here = conflicts.adjusted(failing, state)
         found = impact.adjusted(here, view)
         reason = _hold(found, policy, state, here.changes[0].evidence if here.changes else ())
+        later = deferral.deferred(here, policy.max_disruption, state) if reason and policy.defer else None
+        if later is not None and not _hold(waiting := impact.adjusted(later, view), policy, state, ()):
+            chosen.append(waiting)
+            continue
+        if reason.startswith(_DISTURBS):
+            reason += deferral.other_way(here, policy.max_disruption, state, not policy.defer)
         if reason:
             held.append(Held(found, reason))
         else:

@@ -27,7 +27,7 @@ def _change(one: Change, out: Writer, seen: set[str]) -> None:
         sign, told = ("+ ", "green"), ((after, "green"),)
     else:
         sign, told = ("~ ", "yellow"), ((before, "red"), " -> ", (after, "green"))
-    note = f"   [{one.safety.value}, disruption {one.disruption.value}]"
+    note = f"   [{one.safety.value}, disruption {one.disruption.value}{', deferred' if one.deferred else ''}]"
     out.parts(
         "    ",
         sign,

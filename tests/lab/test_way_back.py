@@ -46,11 +46,11 @@ class Server:
         assert done.returncode == code, done.stdout[-4000:] + done.stderr[-4000:]
         return done.stdout + done.stderr
 
-    def plan(self, *controls: str, disruption: str = "restart") -> None:
-        """Plan for some controls."""
+    def plan(self, *controls: str, disruption: str = "restart", more: tuple[str, ...] = (), code: int = 2) -> str:
+        """Plan for some controls, with more options; all that it said."""
         (self.folder / "baseline.yaml").write_text(json.dumps({"name": "back", "include": list(controls)}))
         words = ("-i", self.inventory, "--baseline", "baseline.yaml", "--fix", "unsafe", "--max-disruption", disruption)
-        self.run("plan", *words, "-o", "plan.json", code=2)
+        return self.run("plan", *words, *more, "-o", "plan.json", code=code)
 
     def apply(self) -> str:
         """Apply the plan; the run's id."""

@@ -140,6 +140,14 @@ def test_a_file_younger_than_the_daemon_is_pending_unless_recorded(changed: floa
     assert pending is judged("docker-userland-proxy", given).pending
 
 
+def test_a_removed_key_is_pending_where_it_is_recorded() -> None:
+    """The daemon that runs still has it."""
+    config = file("{}", changed=3000.0)
+    record = {"sha256": config["sha256"], "started": 2000.0, "pending": ["log-level"]}
+    given = state(files={CONFIG: config, RECORD: file(json.dumps(record))}, daemon={"started": 2000.0})
+    assert judged("docker-log-level", given).pending
+
+
 def test_without_a_daemon_nothing_is_pending() -> None:
     """A file tree is judged by its files."""
     given = state(files={CONFIG: file('{"userland-proxy": false}', changed=3000.0)})

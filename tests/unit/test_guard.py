@@ -70,6 +70,7 @@ class Tree:
         activation = {
             "action": "none", "config": str(self.config), "docker": ["false"], "systemd": False, "expect": [],
             "sources": [], "manager": False, "validate": [], "reload_units": False,
+            "deferred": [], "started": 0, "pending": [],
             "defaults": {}, "reload_first": False, "stop": [], "start": [], "awaited": False, "seen": 0,
         }  # fmt: skip
         return {
@@ -546,6 +547,50 @@ def test_a_run_does_not_begin_while_the_engine_does_not_answer(tmp_path: Path, t
     request = tree.request()
     request["activation"].update(action="reload", docker=[str(fake.path)])
     with pytest.raises(files.GuardError, match="does not answer"):
+        begin({"request": request, "check": False, "guard": guard.source()})
+    assert tree.was == tree.look()
+    assert tree.open is None
+
+
+def deferring(tmp_path: Path, tree: Tree, **more: Any) -> dict[str, Any]:
+    """A request that leaves icc pending, of an engine that answers."""
+    fake = FakeDocker(tmp_path)
+    fake.answer("info", out='{"ID": "x"}')
+    fake.answer("network", out="[{}]")
+    request = tree.request()
+    deferred = {"deferred": [{"key": "icc"}], "started": 5.0, "pending": ["icc"]}
+    request["activation"].update(docker=[str(fake.path)], **deferred, **more)
+    return request
+
+
+def test_a_run_that_only_defers_writes_down_what_is_pending(tmp_path: Path, tree: Tree) -> None:
+    """Nothing else tells it of keys that the engine does not show; the way back takes it away again."""
+    request = deferring(tmp_path, tree)
+    answer = begin({"request": request, "check": False, "guard": guard.source()})
+    assert answer["told"] == ["leave icc pending until the daemon is started later"]
+    tree.write(answer)
+    assert tree.run("activate", "run") == 0, tree.told
+    assert tree.run("confirm", "run") == 0, tree.told
+    record = json.loads((tree.state / "activation.json").read_text())
+    assert record == {"sha256": digest('{"icc": false}'), "started": 5.0, "pending": ["icc"]}
+    again = begin({"request": request, "check": False, "guard": guard.source()})
+    assert (again["needed"], again["told"]) == (False, [])
+    assert tree.run("undo", "run") == 0
+    assert tree.was == tree.look()
+    assert not (tree.state / "activation.json").exists()
+
+
+def test_what_is_deferred_is_tried_before_it_is_written(tmp_path: Path, tree: Tree) -> None:
+    """The next start is with it, whoever begins it."""
+    request = deferring(tmp_path, tree, validate=["false", "CANDIDATE"])
+    with pytest.raises(files.GuardError, match="the engine refuses the configuration"):
+        begin({"request": request, "check": False, "guard": guard.source()})
+    profile = tmp_path / "profile.json"
+    profile.write_text("no profile")
+    text = json.dumps({"seccomp-profile": str(profile)})
+    request = deferring(tmp_path, tree)
+    request["files"] = [dict(tree.edit(tree.config, '{"icc": true}', text), index=0)]
+    with pytest.raises(files.GuardError, match="is no seccomp profile"):
         begin({"request": request, "check": False, "guard": guard.source()})
     assert tree.was == tree.look()
     assert tree.open is None

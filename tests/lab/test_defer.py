@@ -1,0 +1,131 @@
+"""Settings that are written now and take effect when the daemon is next started: pending until then, never fixed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Final
+
+import pytest
+
+from tests.lab.lab import Lab
+from tests.lab.test_way_back import CONFIG, Server
+
+pytestmark = pytest.mark.lab
+
+RECORD: Final = "/var/lib/remediator/activation.json"
+DEFER: Final = ("--defer",)
+
+
+@pytest.fixture(scope="module")
+def made(lab_machine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The server, in a lab of its own."""
+    with Lab.create() as lab:
+        yield Server(lab, tmp_path_factory.mktemp("defer"))
+
+
+@pytest.fixture
+def server(made: Server) -> Server:
+    """The server as every test begins."""
+    made.fresh()
+    return made
+
+
+def _configure(server: Server, text: str) -> None:
+    """Give the daemon a configuration, and have both containers run with it."""
+    server.host.write(CONFIG, text)
+    server.host.restart_docker()
+    server.host.docker("start", "one", "two")
+
+
+def _icc(server: Server) -> str:
+    """What the bridge does."""
+    option = '{{index .Options "com.docker.network.bridge.enable_icc"}}'
+    return server.host.docker("network", "inspect", "bridge", "--format", option).stdout.strip()
+
+
+def _audit(server: Server, code: int) -> str:
+    return server.run("audit", "-i", server.inventory, "--baseline", "baseline.yaml", "--all", code=code)
+
+
+def _last(server: Server) -> str:
+    return str(json.loads(server.run("history", "--format", "json", code=0))[-1]["run"])
+
+
+def test_icc_waits_until_its_containers_stop(server: Server) -> None:
+    """Under live-restore no restart takes it up while they run: it is written, interrupts nothing, and is said so."""
+    before = '{"live-restore": true}\n'
+    _configure(server, before)
+    told = server.plan("docker-icc", code=0)
+    assert "needs --max-disruption recreate: live-restore is on: takes effect only after these are stopped" in told
+    assert "one, two; or --defer, which writes it and leaves it pending until they next stop" in told
+
+    note = "icc: written, and NOT in effect until these next stop and the daemon is started: one, two"
+    assert note in server.plan("docker-icc", more=DEFER)
+    assert "leave icc pending" in server.run("apply", "plan.json", "--dry-run", code=2)
+    assert server.host.read(CONFIG) == before
+
+    was = server.daemon(), server.host.container_pid("one"), server.host.container_pid("two")
+    told = server.run("apply", "plan.json", "--yes", code=2)
+    run = _last(server)
+    assert "0 fixed, 1 pending activation, 0 not fixed" in told
+    assert was == (server.daemon(), server.host.container_pid("one"), server.host.container_pid("two"))
+    assert json.loads(server.host.read(CONFIG))["icc"] is False
+    assert _icc(server) == "true"
+    assert "pending activation" in _audit(server, 2)
+
+    assert "already written, and pending until these next stop" in server.plan("docker-icc", more=DEFER, code=0)
+    words = ("-i", server.inventory, "--baseline", "baseline.yaml", "--mode", "correct", "--fix", "unsafe", "--defer")
+    assert "No drift" in server.run("drift", "--once", *words, code=0)
+
+    server.host.restart_docker()  # containers run on, and with them the bridge
+    assert _icc(server) == "true"
+    assert "pending activation" in _audit(server, 2)
+    server.host.docker("stop", "one", "two")
+    server.host.restart_docker()
+    assert _icc(server) == "false"
+    assert "pending activation" not in _audit(server, 0)
+
+    daemon = server.daemon()
+    told = server.run("rollback", run, code=2)
+    assert "icc: the daemon was started since the run, and does as the run had it until it is next started" in told
+    assert (server.host.read(CONFIG), server.daemon()) == (before, daemon)
+
+
+def test_only_what_was_deferred_is_pending(server: Server) -> None:
+    """Of a key that the engine does not show the record tells; a later plan may put it into effect."""
+    before = '{"log-level": "info"}\n'
+    _configure(server, before)
+    server.plan("docker-userland-proxy", "docker-log-level", disruption="none", more=DEFER)
+    daemon = server.daemon()
+    assert "0 fixed, 1 pending activation, 0 not fixed" in server.run("apply", "plan.json", "--yes", code=2)
+    deferred = _last(server)
+    assert json.loads(server.host.read(RECORD))["pending"] == ["userland-proxy"]
+    told = _audit(server, 2)
+    assert told.count("pending activation") == 1
+    written = server.host.read(CONFIG), server.host.read(RECORD)
+
+    server.plan("docker-userland-proxy", "docker-live-restore", disruption="reload", more=DEFER)
+    assert "1 fixed, 0 pending activation, 0 not fixed" in server.run("apply", "plan.json", "--yes", code=2)
+    assert json.loads(server.host.read(RECORD))["pending"] == ["userland-proxy"]
+    assert "pending activation" in _audit(server, 2)
+    server.run("rollback", _last(server), code=2)
+    assert (server.host.read(CONFIG), server.host.read(RECORD)) == written
+
+    server.run("rollback", deferred, code=2)
+    assert server.host.read(CONFIG) == before
+    assert not server.host.exists(RECORD)
+    assert server.daemon() == daemon
+
+
+def test_a_restart_for_others_expects_nothing_of_what_waits(server: Server) -> None:
+    """icc stays pending beside a setting that is taken up; with leave for more, it is taken up as well."""
+    _configure(server, '{"live-restore": true}\n')
+    pid = server.host.container_pid("one")
+    server.plan("docker-icc", "docker-no-new-privileges", more=DEFER)
+    assert "1 fixed, 1 pending activation, 0 not fixed" in server.run("apply", "plan.json", "--yes", code=2)
+    assert (server.host.container_pid("one"), _icc(server)) == (pid, "true")
+    server.plan("docker-icc", "docker-no-new-privileges", disruption="recreate", more=DEFER)
+    assert "1 fixed, 0 pending activation, 0 not fixed" in server.run("apply", "plan.json", "--yes", code=2)
+    assert _icc(server) == "false"
+    assert server.running("one")
