@@ -643,6 +643,23 @@ def start(run: Run, engine: Engine, names: list[str]) -> list[str]:
     return failed
 
 
+def pause(run: Run, engine: Engine, containers: Document) -> list[str]:
+    """Pause again those of a portrait that were paused and have been started since; what could not be comes back.
+
+    A plain restart of the daemon lets them go on and end, and whoever starts them does not pause them.
+    """
+    names = [name for name, one in containers.items() if one.get("paused")]
+    failed = []
+    for name, one in (engine.containers(names) if names else {}).items():
+        state, was = one["State"], containers[name]
+        anew = one["Id"] == was["id"] and state["StartedAt"] != was["started"]
+        if anew and state["Running"] and not state.get("Paused"):
+            run.remember("pause", "will", names=[name])
+            code, _, told = engine.docker("pause", name)
+            failed += ["container %s cannot be paused: %s" % (name, told)] if code else []
+    return failed
+
+
 def _forget_task(identity: str) -> None:
     """Remove what containerd still holds of a container that the engine knows to have ended.
 
@@ -783,6 +800,8 @@ from typing import Any
 
 SILENT = "the daemon does not answer"
 LATELY = 600.0  # seconds: what was started anew by the engine since is not steady
+LOOKS = 3  # a second apart, after a restart: what was started may end only then
+LOOPBACK = ("127.0.0.0/8", "::1/128")  # registries there are insecure to every engine; not all of them say so
 
 
 def endpoints(container: Document) -> list[list[Any]]:
@@ -846,24 +865,29 @@ def is_task(container: Document) -> bool:
 
 
 def portrait(engine: Engine) -> Document:
-    """The running containers by name, in the order of their starts, and which published ports answer."""
+    """The running containers by name, in the order of their starts, and which published ports answer.
+
+    One that is paused tells nothing of its health, and its ports take connections by the kernel alone.
+    """
     running = engine.containers()
     ordered = sorted(running.items(), key=lambda one: (one[1]["State"]["StartedAt"], one[0]))
     containers = {}
     for name, one in ordered:
         state = one["State"]
+        paused = bool(state.get("Paused"))
         containers[name] = {
             "id": one["Id"],
             "pid": state["Pid"],
             "started": state["StartedAt"],
             "restarts": one.get("RestartCount", 0),
             "steady": _steady(one),
-            "health": (state.get("Health") or {}).get("Status", ""),
+            "paused": paused,
+            "health": "" if paused else (state.get("Health") or {}).get("Status", ""),
             "first_answer": first_answer(one),
             "temporary": is_temporary(one),
             "task": is_task(one),
             "networks": sorted((one.get("NetworkSettings") or {}).get("Networks") or {}),
-            "ports": [pair for pair in endpoints(one) if answers(pair[0], pair[1])],
+            "ports": [] if paused else [pair for pair in endpoints(one) if answers(pair[0], pair[1])],
         }
     return containers
 
@@ -878,18 +902,33 @@ def point(document: Document, pointer: str) -> Any:
     return document
 
 
+def _insecure(info: Document) -> list[str]:
+    """The registries that the engine uses without checking them, of which it tells in two places."""
+    known = info.get("RegistryConfig") or {}
+    names = [name for name, one in (known.get("IndexConfigs") or {}).items() if not one.get("Secure", True)]
+    return sorted(set(known.get("InsecureRegistryCIDRs") or []).difference(LOOPBACK)) + sorted(names)
+
+
+def effects(engine: Engine, info: Document, wanted: list[Document]) -> list[Any]:
+    """What the engine shows of settings: the value at each one's pointer, or whether the list there `holds` a word."""
+    documents = {"info": dict(info, InsecureRegistries=_insecure(info)), "bridge": {}}
+    if any(one["from"] == "bridge" for one in wanted):
+        documents["bridge"] = engine.bridge()
+    found = [point(documents[one["from"]], one["pointer"]) for one in wanted]
+    return [one["holds"] in (seen or []) if one.get("holds") else seen for one, seen in zip(wanted, found)]
+
+
 def not_in_effect(engine: Engine, expected: list[Document]) -> list[str]:
-    """Which settings the engine does not do as expected: [{key, from: info or bridge, pointer, value}]."""
+    """Which settings the engine does not do as expected: those of `effects`, each with its key and value."""
     info = engine.info()
     if info is None:
         return [SILENT]
-    documents = {"info": info, "bridge": engine.bridge() if any(one["from"] == "bridge" for one in expected) else {}}
-    return [
-        "%s: the engine does %s, not %s" % (one["key"], json.dumps(seen), json.dumps(one["value"]))
-        for one in expected
-        for seen in [point(documents[one["from"]], one["pointer"])]
-        if seen != one["value"]
-    ]
+    told = []
+    for one, seen in zip(expected, effects(engine, info, expected)):
+        if seen != one["value"]:
+            what = "%s: %s" % (one["key"], one["holds"]) if one.get("holds") else one["key"]
+            told.append("%s: the engine does %s, not %s" % (what, json.dumps(seen), json.dumps(one["value"])))
+    return told
 
 
 def anew(request: Document) -> dict[str, bool]:
@@ -897,19 +936,30 @@ def anew(request: Document) -> dict[str, bool]:
     return {name: one["owner"] == "swarm" for one in request["recreates"] for name in one["containers"]}
 
 
+def _started_again(name: str, was: int, now: int) -> list[str]:
+    """That the engine had to start a container again; it counts anew where somebody restarts one."""
+    times = now - was if now >= was else now
+    often = "once" if times == 1 else "%d times" % times
+    return ["container %s was started again %s by the engine since" % (name, often)] if times else []
+
+
 def problems(
-    engine: Engine, request: Document, before: Document, expected: list[Document], restarted: bool
-) -> list[str]:
-    """What is not as it was before, or not in effect as expected."""
+    engine: Engine, request: Document, before: Document, expected: list[Document], restarted: bool, kept: bool
+) -> tuple[list[str], Document]:
+    """What is not as it was before, or not in effect as expected; and by what a later look tells a container's restart.
+
+    `kept`: nothing was stopped, so that the engine still counts the starts that it counted before.
+    """
     made = anew(request)
     found = not_in_effect(engine, expected)
+    starts: Document = {}
     if SILENT in found:
-        return found
+        return found, starts
     wanted = [name if name in made else one["id"] for name, one in before["containers"].items()]
     try:
         now = engine.containers(wanted)
     except GuardError as error:
-        return [*found, str(error)]
+        return [*found, str(error)], starts
     by_id = {one["Id"]: one for one in now.values()}
     for name, was in before["containers"].items():
         one = now.get(name) if name in made else by_id.get(was["id"])
@@ -929,6 +979,11 @@ def problems(
             continue
         if state.get("Restarting"):
             found.append("container %s keeps restarting" % name)
+        if was.get("paused") and state["StartedAt"] != was["started"] and not state.get("Paused"):
+            found.append("container %s was paused and runs" % name)
+        starts[name] = [state["Pid"], state["StartedAt"], one.get("RestartCount", 0)]
+        if kept and name not in made:
+            found += _started_again(name, was["restarts"], one.get("RestartCount", 0))
         health = (state.get("Health") or {}).get("Status", "")
         if was["health"] == "healthy" and health != "healthy":
             found.append("container %s was healthy and is %s" % (name, health))
@@ -941,22 +996,33 @@ def problems(
         ]
         if lost := set(was["networks"]) - set((one.get("NetworkSettings") or {}).get("Networks") or {}):
             found.append("container %s is no longer on %s" % (name, ", ".join(sorted(lost))))
-    return found
+    return found, starts
 
 
-def prove(engine: Engine, request: Document, before: Document, expected: list[Document], restarted: bool) -> list[str]:
-    """Wait until all is as it was and in effect as expected, twice a second apart after a restart.
+def prove(
+    engine: Engine,
+    request: Document,
+    before: Document,
+    expected: list[Document],
+    restarted: bool,
+    kept: bool = False,
+) -> list[str]:
+    """Wait until all is as it was and in effect as expected, after a restart at some looks a second apart.
 
-    Returns what is not so when the time is over.
+    Between these no container may be started again: a restart of the daemon resets the engine's own count. Returns
+    what is not so when the time is over; for `kept` see `problems`.
     """
     healthy = [one.get("first_answer", 0.0) for one in before["containers"].values() if one["health"] == "healthy"]
     patience = max([float(request["proof"]), *(one + 5 for one in healthy if restarted)])
     deadline = time.monotonic() + min(patience, LATELY)
     calm = 0
+    last: Document = {}
     while True:
-        found = problems(engine, request, before, expected, restarted)
-        calm = 0 if found else calm + 1
-        if calm >= (2 if restarted else 1):
+        found, starts = problems(engine, request, before, expected, restarted, kept)
+        again = [name for name, one in starts.items() if last.get(name, one) != one]
+        found += ["container %s does not run on: it was started again meanwhile" % name for name in again]
+        calm, last = 0 if found else calm + 1, starts
+        if calm >= (LOOKS if restarted else 1):
             return []
         if time.monotonic() > deadline:
             return found
@@ -1959,6 +2025,8 @@ def _take_back(run: Run, request: Document, before: Document, told: Report) -> N
     stopped = [name for line in run.journal() if line["step"] == "stop back" for name in line.get("names", [])]
     lasting += [one for one in dict.fromkeys(stopped) if one not in before["containers"]]
     told["errors"] += part("containers", lambda: start(run, engine, lasting)) or []
+    if anew:
+        told["errors"] += part("containers", lambda: pause(run, engine, before["containers"])) or []
     there = part("containers", lambda: engine.containers(gone)) if gone else {}
     told["left"] += ["container %s: ran with --rm, and ended" % one for one in gone if one not in (there or {})]
     if not any(RESCUED in one for one in told["errors"]):
@@ -1986,12 +2054,12 @@ def finish(store: Store, known: Document, reason: str) -> None:
 def _insist(store: Store, known: Document) -> None:
     """Try again what could not be taken back, unless somebody has begun another run: nobody may be there to do it."""
     run = store.run(known["run"])
-    for pause in PAUSES:
+    for seconds in PAUSES:
         ended = run.result or {}
         if ended.get("outcome") != "undone" or not ended["errors"]:
             return
         print("not taken back yet: " + "; ".join(ended["errors"]), file=sys.stderr)
-        time.sleep(pause)
+        time.sleep(seconds)
         with store.locked(3600):
             if store.current() is not None or not store.is_last(run):
                 return
@@ -2042,6 +2110,107 @@ def _root(store: Store) -> str:
     return "/" if os.path.dirname(store.home) == "/var/lib/remediator" else os.path.dirname(store.home)
 
 
+"""What a run is refused for before anything is changed: its plan, the daemon, and the configuration to come."""
+
+
+import json
+import os
+import time
+
+
+
+def must_be_here(request: Document) -> None:
+    """Raise GuardError for a plan that was made for another host."""
+    try:
+        with open(os.path.join(request["root"], "etc/machine-id"), encoding="ascii", errors="replace") as file:
+            here = file.read().strip()
+    except OSError:
+        here = ""
+    if request["machine"] != here:
+        told = "the plan was made for the host with machine-id %s, and this one has %s"
+        raise GuardError(told % (request["machine"] or "(none)", here or "(none)"))
+
+
+def must_be_new(store: Store, request: Document) -> None:
+    """Raise GuardError for a plan that has expired, or that was applied here before; a run of it may be open."""
+    if (store.current() or {}).get("plan") == request["plan"]:
+        return
+    if request["expires"] and time.time() > request["expires"]:
+        raise GuardError("the plan has expired, by the clock of this host. Plan again.")
+    if used := store.used(request["plan"], request["run"]):
+        raise GuardError("the plan was applied already, by run %s. Plan again." % used)
+
+
+def can_start(engine: Engine, activation: Document) -> None:
+    """Raise GuardError where the daemon must not be stopped, or would not be started again whatever its configuration
+    says."""
+    if activation["manager"] and activation["action"] == "restart" and (reason := no_quorum(engine)):
+        raise GuardError(reason)
+    if masked := engine.masked():
+        raise GuardError("%s is masked: the daemon could not be started again" % " and ".join(masked))
+    if in_rescue():
+        raise GuardError(
+            "the daemon runs by %s, since its own files let none start: put them right, remove that file, and restart "
+            "it (systemctl daemon-reload, systemctl restart docker)" % RESCUE_UNIT
+        )
+
+
+def as_foreseen(engine: Engine, activation: Document) -> None:
+    """Raise GuardError where a restart or live-restore would do what the plan could not know of."""
+    info = engine.info() or {}
+    if told := unforeseen(activation, info):
+        raise GuardError(told)
+    if activation["action"] != "restart":
+        return
+    lost = [name for name, one in engine.containers().items() if is_temporary(one)]
+    if new := [name for name in lost if name not in activation["temporary"]]:
+        told = (
+            "the restart of the daemon would remove these, which run with --rm since the plan was made: %s. Plan again."
+        )
+        raise GuardError(told % ", ".join(new))
+
+
+def _to_come(run: Run, request: Document) -> str:
+    """Where the text stands that is to be the daemon's configuration: in the run, unless it is in its place already."""
+    config = request["activation"]["config"]
+    staged = [run.file("new", str(one["index"])) for one in request["files"] if one["path"] == config]
+    return staged[0] if staged and os.path.exists(staged[0]) else config
+
+
+def _no_profile(config: str) -> str:
+    """Why no container would start after a restart, for a seccomp profile that the daemon looks into only then."""
+    try:
+        path = (json.loads((read_bytes(config) or b"{}").decode("utf-8-sig")) or {}).get("seccomp-profile")
+    except (ValueError, AttributeError):
+        return ""  # others say so
+    if not isinstance(path, str) or not path.startswith("/"):
+        return ""  # none, or one that is built in
+    try:
+        json.loads((read_bytes(path) or b"").decode())
+    except (OSError, ValueError) as error:
+        return "%s: is no seccomp profile, and no container would start after a restart: %s" % (path, error)
+    return ""
+
+
+def has_profile(run: Run, request: Document) -> None:
+    """Raise GuardError where no container would start after the restart, or after the next start."""
+    activation = request["activation"]
+    starts = activation["action"] == "restart" or activation["deferred"]
+    if starts and (told := _no_profile(_to_come(run, request))):
+        raise GuardError(told)
+
+
+def try_out(run: Run, request: Document) -> None:
+    """Have the engine's own program look at the configuration to come, where it can; raises GuardError where it
+    refuses it."""
+    words = list(request["activation"]["validate"])
+    if not words:
+        return
+    code, out, err = call([*words[:-1], _to_come(run, request)], 30)
+    if code:
+        raise GuardError("the engine refuses the configuration: " + (err or out))
+
+
 """The beginning of a run: look, keep what will be replaced, arm the switch."""
 
 
@@ -2066,35 +2235,15 @@ def begin(given: Document) -> Document:
     if given["check"] or not store.current():
         seen, _ = _look(store, request)
         if seen["needed"]:
-            _must_be_new(store, request)
+            must_be_new(store, request)
         if given["check"] or not seen["needed"]:
             return seen
     with store.locked():  # and look again: a guard that was at work may have changed what there is to see
         return _open(store, request, given["guard"])
 
 
-def _machine_id(root: str) -> str:
-    try:
-        with open(os.path.join(root, "etc/machine-id"), encoding="ascii", errors="replace") as file:
-            return file.read().strip()
-    except OSError:
-        return ""
-
-
-def _must_be_new(store: Store, request: Document) -> None:
-    """Raise GuardError for a plan that has expired, or that was applied here before; a run of it may be open."""
-    if (store.current() or {}).get("plan") == request["plan"]:
-        return
-    if request["expires"] and time.time() > request["expires"]:
-        raise GuardError("the plan has expired, by the clock of this host. Plan again.")
-    if used := store.used(request["plan"], request["run"]):
-        raise GuardError("the plan was applied already, by run %s. Plan again." % used)
-
-
 def _look(store: Store, request: Document, resumed: Run | None = None) -> tuple[Document, Document]:
-    if request["machine"] != (here := _machine_id(request["root"])):
-        told = "the plan was made for the host with machine-id %s, and this one has %s"
-        raise GuardError(told % (request["machine"] or "(none)", here or "(none)"))
+    must_be_here(request)
     files = [look_at_file(one) for one in request["files"]]
     for one in files:
         if one["state"] == "other":
@@ -2150,12 +2299,12 @@ def _open(store: Store, request: Document, own: str) -> Document:
         raise
     if resumed is None and not seen["needed"]:
         return seen
-    _must_be_new(store, request)
+    must_be_new(store, request)
     engine = Engine(request)
     if todo["activate"]:
-        _can_start(engine, request["activation"])
+        can_start(engine, request["activation"])
     if todo["activate"] or todo["deferred"]:
-        _as_foreseen(engine, request["activation"])
+        as_foreseen(engine, request["activation"])
     if resumed is None:  # what fails already says nothing of the edit
         todo["checks"] = [one for one in todo["checks"] if not refusal(one)]
     made = request["run"] or time.strftime("%Y%m%dT%H%M%SZ-", time.gmtime()) + request["plan"][:8]
@@ -2168,9 +2317,9 @@ def _open(store: Store, request: Document, own: str) -> Document:
         write_file(run.file("todo.json"), json.dumps(todo).encode())
         _stage(run, request)
         if todo["activate"] or todo["deferred"]:
-            _has_profile(run, request)
+            has_profile(run, request)
             if resumed is None:
-                _try(run, request)
+                try_out(run, request)
         sync(run.path)
         if resumed is not None and is_armed(request["root"]):
             extend(store, request)  # and never without a switch in between
@@ -2191,65 +2340,6 @@ def _open(store: Store, request: Document, own: str) -> Document:
         undo(store, run, "%s: %s" % (error.filename, error.strerror))
         raise GuardError("%s: %s" % (error.filename, error.strerror)) from error
     return dict(seen, run=run.name, needed=True)
-
-
-def _to_come(run: Run, request: Document) -> str:
-    """Where the text stands that is to be the daemon's configuration: in the run, unless it is in its place already."""
-    config = request["activation"]["config"]
-    staged = [run.file("new", str(one["index"])) for one in request["files"] if one["path"] == config]
-    return staged[0] if staged and os.path.exists(staged[0]) else config
-
-
-def _has_profile(run: Run, request: Document) -> None:
-    """Raise GuardError where no container would start after the restart, or after the next start."""
-    activation = request["activation"]
-    starts = activation["action"] == "restart" or activation["deferred"]
-    if starts and (told := _no_profile(_to_come(run, request))):
-        raise GuardError(told)
-
-
-def _no_profile(config: str) -> str:
-    """Why no container would start after a restart, for a seccomp profile that the daemon looks into only then."""
-    try:
-        path = (json.loads((read_bytes(config) or b"{}").decode("utf-8-sig")) or {}).get("seccomp-profile")
-    except (ValueError, AttributeError):
-        return ""  # others say so
-    if not isinstance(path, str) or not path.startswith("/"):
-        return ""  # none, or one that is built in
-    try:
-        json.loads((read_bytes(path) or b"").decode())
-    except (OSError, ValueError) as error:
-        return "%s: is no seccomp profile, and no container would start after a restart: %s" % (path, error)
-    return ""
-
-
-def _as_foreseen(engine: Engine, activation: Document) -> None:
-    """Raise GuardError where a restart or live-restore would do what the plan could not know of."""
-    info = engine.info() or {}
-    if told := unforeseen(activation, info):
-        raise GuardError(told)
-    if activation["action"] != "restart":
-        return
-    lost = [name for name, one in engine.containers().items() if is_temporary(one)]
-    if new := [name for name in lost if name not in activation["temporary"]]:
-        told = (
-            "the restart of the daemon would remove these, which run with --rm since the plan was made: %s. Plan again."
-        )
-        raise GuardError(told % ", ".join(new))
-
-
-def _can_start(engine: Engine, activation: Document) -> None:
-    """Raise GuardError where the daemon must not be stopped, or would not be started again whatever its configuration
-    says."""
-    if activation["manager"] and activation["action"] == "restart" and (reason := no_quorum(engine)):
-        raise GuardError(reason)
-    if masked := engine.masked():
-        raise GuardError("%s is masked: the daemon could not be started again" % " and ".join(masked))
-    if in_rescue():
-        raise GuardError(
-            "the daemon runs by %s, since its own files let none start: put them right, remove that file, and restart "
-            "it (systemctl daemon-reload, systemctl restart docker)" % RESCUE_UNIT
-        )
 
 
 def _keep(run: Run, request: Document, seen: Document, engine: Engine) -> None:
@@ -2297,10 +2387,9 @@ def _keep(run: Run, request: Document, seen: Document, engine: Engine) -> None:
         "limits": {name: {key: one["HostConfig"].get(key) for key in keys} for name, one in found.items()},
         "containers": portrait(engine) if involved else {},
     }
-    documents = {"info": info, "bridge": engine.bridge() if involved else {}}
     for name, some in (("live", activation["expect"]), ("deferred", activation["deferred"])):
         shown = [one for one in some if "from" in one]
-        before[name] = [dict(one, value=point(documents[one["from"]], one["pointer"])) for one in shown]
+        before[name] = [dict(one, value=now) for one, now in zip(shown, effects(engine, info, shown))]
     write_file(run.file("request.json"), json.dumps(request).encode())
     write_file(run.file("before.json"), json.dumps(before).encode())
 
@@ -2323,17 +2412,6 @@ def _stage(run: Run, request: Document) -> None:
         elif sha256(data) != one["after"]:
             raise GuardError(one["path"] + ": the new text is not the planned one")
         write_file(run.file("new", str(index)), data)
-
-
-def _try(run: Run, request: Document) -> None:
-    """Have the engine's own program look at the configuration to come, where it can; raises GuardError where it
-    refuses it."""
-    words = list(request["activation"]["validate"])
-    if not words:
-        return
-    code, out, err = call([*words[:-1], _to_come(run, request)], 30)
-    if code:
-        raise GuardError("the engine refuses the configuration: " + (err or out))
 
 
 """The steps that the engine takes up, and the confirmation."""
@@ -2469,6 +2547,7 @@ def _take_up(run: Run, request: Document, engine: Engine) -> None:
         run.note("restart", "did")
         undrain(run, engine)
         start(run, engine, [*(one for one in activation["start"] if one in known), *new])
+        pause(run, engine, known)
         return
     _write_down(request)
 
@@ -2496,7 +2575,8 @@ def confirm(store: Store, name: str) -> Document:
             restarted = activated and request["activation"]["action"] == "restart"
             expected = request["activation"]["expect"] if activated else []
             expected = expected if restarted else [one for one in expected if one["reload"]]
-            found = prove(Engine(request), request, run.before, expected, bool(restarted))
+            kept = not (activated and _stops(run, request["activation"]))
+            found = prove(Engine(request), request, run.before, expected, bool(restarted), kept)
         if found:
             reason = "; ".join(found)
             undo(store, run, reason)
@@ -2509,6 +2589,15 @@ def confirm(store: Store, name: str) -> Document:
         shutil.rmtree(run.file("new"), ignore_errors=True)
         run.remember("confirm", "did")
         return dict(ended, survived=survived)
+
+
+def _stops(run: Run, activation: Document) -> bool:
+    """Whether the daemon takes up its configuration by a restart that stops what runs."""
+    if activation["action"] != "restart":
+        return False
+    live = run.before["live_restore"] or activation["reload_first"]
+    off = any(one["key"] == "live-restore" and one["value"] is False for one in activation["expect"])
+    return bool(activation["stop"]) or off or not live
 
 
 def _survivors(engine: Engine, before: Document) -> list[str]:

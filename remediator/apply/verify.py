@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from ..audit import audit
 from ..baseline import Baseline
+from ..dockerd.options import RELOADABLE
 from ..expect import same
 from ..model import Finding, HostState, Outcome
-from ..patch import get
+from ..patch import get, tokens
 from ..plan.model import HostPlan
 
 
@@ -29,6 +32,9 @@ def sort(plan: HostPlan, state: HostState, baseline: Baseline) -> tuple[list[Fin
                 and one.outcome is not Outcome.NOT_APPLICABLE
             ]
             (fixed if tasks and all(one.outcome is Outcome.PASS for one in tasks) else failed).append(found)
+        elif found.pending and _was_taken_up(plan, planned):
+            reason = f"not in effect: {found.reason.removeprefix('pending activation: ')}"
+            failed.append(msgspec.structs.replace(found, reason=reason, pending=False))
         elif found.pending:
             pending.append(found)
         elif found.outcome is Outcome.PASS and _as_planned(plan, planned, state):
@@ -36,6 +42,17 @@ def sort(plan: HostPlan, state: HostState, baseline: Baseline) -> tuple[list[Fin
         else:
             failed.append(found)
     return fixed, pending, failed
+
+
+def _was_taken_up(plan: HostPlan, planned: Finding) -> bool:
+    """Whether the plan had the daemon take up what a finding is about: by the restart, or by a reload that suffices."""
+    action = plan.steps.activation.action
+    mine = [one for one in plan.changes if (one.control, one.kind) == (planned.control, "daemon")]
+    if not mine or any(one.deferred for one in mine):
+        return False
+    if action != "reload":
+        return action == "restart"
+    return all(not one.flag and tokens(one.path)[0] in RELOADABLE for one in mine)
 
 
 def _as_planned(plan: HostPlan, planned: Finding, state: HostState) -> bool:

@@ -20,7 +20,7 @@ from typing import Final
 # In the order in which they need one another.
 MODULES: Final = (
     "files", "store", "engine", "look", "proof", "switch", "recreate", "swarm", "rescue", "limits", "restore", "keep",
-    "back", "undo", "begin", "activate", "__main__",
+    "back", "undo", "allowed", "begin", "activate", "__main__",
 )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 
-from .engine import Engine, call, start
+from .engine import Engine, call, pause, start
 from .files import Document, GuardError, attributes, put_file, read_bytes, read_json, sha256, sync, write_file
 from .look import look_at_file
 from .proof import await_effect, is_task, is_temporary, prove
@@ -141,6 +141,7 @@ def _take_up(run: Run, request: Document, engine: Engine) -> None:
         run.note("restart", "did")
         undrain(run, engine)
         start(run, engine, [*(one for one in activation["start"] if one in known), *new])
+        pause(run, engine, known)
         return
     _write_down(request)
 
@@ -168,7 +169,8 @@ def confirm(store: Store, name: str) -> Document:
             restarted = activated and request["activation"]["action"] == "restart"
             expected = request["activation"]["expect"] if activated else []
             expected = expected if restarted else [one for one in expected if one["reload"]]
-            found = prove(Engine(request), request, run.before, expected, bool(restarted))
+            kept = not (activated and _stops(run, request["activation"]))
+            found = prove(Engine(request), request, run.before, expected, bool(restarted), kept)
         if found:
             reason = "; ".join(found)
             undo(store, run, reason)
@@ -181,6 +183,15 @@ def confirm(store: Store, name: str) -> Document:
         shutil.rmtree(run.file("new"), ignore_errors=True)
         run.remember("confirm", "did")
         return dict(ended, survived=survived)
+
+
+def _stops(run: Run, activation: Document) -> bool:
+    """Whether the daemon takes up its configuration by a restart that stops what runs."""
+    if activation["action"] != "restart":
+        return False
+    live = run.before["live_restore"] or activation["reload_first"]
+    off = any(one["key"] == "live-restore" and one["value"] is False for one in activation["expect"])
+    return bool(activation["stop"]) or off or not live
 
 
 def _survivors(engine: Engine, before: Document) -> list[str]:

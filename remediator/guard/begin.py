@@ -8,7 +8,8 @@ import os
 import shutil
 import time
 
-from .engine import Engine, call
+from .allowed import as_foreseen, can_start, has_profile, must_be_here, must_be_new, try_out
+from .engine import Engine
 from .files import (
     Document,
     GuardError,
@@ -24,11 +25,9 @@ from .files import (
     write_file,
 )
 from .look import look_at_file, what_to_do
-from .proof import is_temporary, point, portrait
+from .proof import effects, portrait
 from .recreate import refusal, to_recreate
-from .rescue import RESCUE_UNIT, in_rescue
 from .store import Run, Store, seconds_left
-from .swarm import no_quorum, unforeseen
 from .switch import arm, extend, is_armed
 from .undo import finish, undo
 
@@ -46,35 +45,15 @@ def begin(given: Document) -> Document:
     if given["check"] or not store.current():
         seen, _ = _look(store, request)
         if seen["needed"]:
-            _must_be_new(store, request)
+            must_be_new(store, request)
         if given["check"] or not seen["needed"]:
             return seen
     with store.locked():  # and look again: a guard that was at work may have changed what there is to see
         return _open(store, request, given["guard"])
 
 
-def _machine_id(root: str) -> str:
-    try:
-        with open(os.path.join(root, "etc/machine-id"), encoding="ascii", errors="replace") as file:
-            return file.read().strip()
-    except OSError:
-        return ""
-
-
-def _must_be_new(store: Store, request: Document) -> None:
-    """Raise GuardError for a plan that has expired, or that was applied here before; a run of it may be open."""
-    if (store.current() or {}).get("plan") == request["plan"]:
-        return
-    if request["expires"] and time.time() > request["expires"]:
-        raise GuardError("the plan has expired, by the clock of this host. Plan again.")
-    if used := store.used(request["plan"], request["run"]):
-        raise GuardError("the plan was applied already, by run %s. Plan again." % used)
-
-
 def _look(store: Store, request: Document, resumed: Run | None = None) -> tuple[Document, Document]:
-    if request["machine"] != (here := _machine_id(request["root"])):
-        told = "the plan was made for the host with machine-id %s, and this one has %s"
-        raise GuardError(told % (request["machine"] or "(none)", here or "(none)"))
+    must_be_here(request)
     files = [look_at_file(one) for one in request["files"]]
     for one in files:
         if one["state"] == "other":
@@ -130,12 +109,12 @@ def _open(store: Store, request: Document, own: str) -> Document:
         raise
     if resumed is None and not seen["needed"]:
         return seen
-    _must_be_new(store, request)
+    must_be_new(store, request)
     engine = Engine(request)
     if todo["activate"]:
-        _can_start(engine, request["activation"])
+        can_start(engine, request["activation"])
     if todo["activate"] or todo["deferred"]:
-        _as_foreseen(engine, request["activation"])
+        as_foreseen(engine, request["activation"])
     if resumed is None:  # what fails already says nothing of the edit
         todo["checks"] = [one for one in todo["checks"] if not refusal(one)]
     made = request["run"] or time.strftime("%Y%m%dT%H%M%SZ-", time.gmtime()) + request["plan"][:8]
@@ -148,9 +127,9 @@ def _open(store: Store, request: Document, own: str) -> Document:
         write_file(run.file("todo.json"), json.dumps(todo).encode())
         _stage(run, request)
         if todo["activate"] or todo["deferred"]:
-            _has_profile(run, request)
+            has_profile(run, request)
             if resumed is None:
-                _try(run, request)
+                try_out(run, request)
         sync(run.path)
         if resumed is not None and is_armed(request["root"]):
             extend(store, request)  # and never without a switch in between
@@ -171,65 +150,6 @@ def _open(store: Store, request: Document, own: str) -> Document:
         undo(store, run, "%s: %s" % (error.filename, error.strerror))
         raise GuardError("%s: %s" % (error.filename, error.strerror)) from error
     return dict(seen, run=run.name, needed=True)
-
-
-def _to_come(run: Run, request: Document) -> str:
-    """Where the text stands that is to be the daemon's configuration: in the run, unless it is in its place already."""
-    config = request["activation"]["config"]
-    staged = [run.file("new", str(one["index"])) for one in request["files"] if one["path"] == config]
-    return staged[0] if staged and os.path.exists(staged[0]) else config
-
-
-def _has_profile(run: Run, request: Document) -> None:
-    """Raise GuardError where no container would start after the restart, or after the next start."""
-    activation = request["activation"]
-    starts = activation["action"] == "restart" or activation["deferred"]
-    if starts and (told := _no_profile(_to_come(run, request))):
-        raise GuardError(told)
-
-
-def _no_profile(config: str) -> str:
-    """Why no container would start after a restart, for a seccomp profile that the daemon looks into only then."""
-    try:
-        path = (json.loads((read_bytes(config) or b"{}").decode("utf-8-sig")) or {}).get("seccomp-profile")
-    except (ValueError, AttributeError):
-        return ""  # others say so
-    if not isinstance(path, str) or not path.startswith("/"):
-        return ""  # none, or one that is built in
-    try:
-        json.loads((read_bytes(path) or b"").decode())
-    except (OSError, ValueError) as error:
-        return "%s: is no seccomp profile, and no container would start after a restart: %s" % (path, error)
-    return ""
-
-
-def _as_foreseen(engine: Engine, activation: Document) -> None:
-    """Raise GuardError where a restart or live-restore would do what the plan could not know of."""
-    info = engine.info() or {}
-    if told := unforeseen(activation, info):
-        raise GuardError(told)
-    if activation["action"] != "restart":
-        return
-    lost = [name for name, one in engine.containers().items() if is_temporary(one)]
-    if new := [name for name in lost if name not in activation["temporary"]]:
-        told = (
-            "the restart of the daemon would remove these, which run with --rm since the plan was made: %s. Plan again."
-        )
-        raise GuardError(told % ", ".join(new))
-
-
-def _can_start(engine: Engine, activation: Document) -> None:
-    """Raise GuardError where the daemon must not be stopped, or would not be started again whatever its configuration
-    says."""
-    if activation["manager"] and activation["action"] == "restart" and (reason := no_quorum(engine)):
-        raise GuardError(reason)
-    if masked := engine.masked():
-        raise GuardError("%s is masked: the daemon could not be started again" % " and ".join(masked))
-    if in_rescue():
-        raise GuardError(
-            "the daemon runs by %s, since its own files let none start: put them right, remove that file, and restart "
-            "it (systemctl daemon-reload, systemctl restart docker)" % RESCUE_UNIT
-        )
 
 
 def _keep(run: Run, request: Document, seen: Document, engine: Engine) -> None:
@@ -277,10 +197,9 @@ def _keep(run: Run, request: Document, seen: Document, engine: Engine) -> None:
         "limits": {name: {key: one["HostConfig"].get(key) for key in keys} for name, one in found.items()},
         "containers": portrait(engine) if involved else {},
     }
-    documents = {"info": info, "bridge": engine.bridge() if involved else {}}
     for name, some in (("live", activation["expect"]), ("deferred", activation["deferred"])):
         shown = [one for one in some if "from" in one]
-        before[name] = [dict(one, value=point(documents[one["from"]], one["pointer"])) for one in shown]
+        before[name] = [dict(one, value=now) for one, now in zip(shown, effects(engine, info, shown))]
     write_file(run.file("request.json"), json.dumps(request).encode())
     write_file(run.file("before.json"), json.dumps(before).encode())
 
@@ -303,14 +222,3 @@ def _stage(run: Run, request: Document) -> None:
         elif sha256(data) != one["after"]:
             raise GuardError(one["path"] + ": the new text is not the planned one")
         write_file(run.file("new", str(index)), data)
-
-
-def _try(run: Run, request: Document) -> None:
-    """Have the engine's own program look at the configuration to come, where it can; raises GuardError where it
-    refuses it."""
-    words = list(request["activation"]["validate"])
-    if not words:
-        return
-    code, out, err = call([*words[:-1], _to_come(run, request)], 30)
-    if code:
-        raise GuardError("the engine refuses the configuration: " + (err or out))

@@ -233,6 +233,23 @@ def start(run: Run, engine: Engine, names: list[str]) -> list[str]:
     return failed
 
 
+def pause(run: Run, engine: Engine, containers: Document) -> list[str]:
+    """Pause again those of a portrait that were paused and have been started since; what could not be comes back.
+
+    A plain restart of the daemon lets them go on and end, and whoever starts them does not pause them.
+    """
+    names = [name for name, one in containers.items() if one.get("paused")]
+    failed = []
+    for name, one in (engine.containers(names) if names else {}).items():
+        state, was = one["State"], containers[name]
+        anew = one["Id"] == was["id"] and state["StartedAt"] != was["started"]
+        if anew and state["Running"] and not state.get("Paused"):
+            run.remember("pause", "will", names=[name])
+            code, _, told = engine.docker("pause", name)
+            failed += ["container %s cannot be paused: %s" % (name, told)] if code else []
+    return failed
+
+
 def _forget_task(identity: str) -> None:
     """Remove what containerd still holds of a container that the engine knows to have ended.
 

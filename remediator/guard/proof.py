@@ -13,6 +13,8 @@ from .files import Document, GuardError
 
 SILENT = "the daemon does not answer"
 LATELY = 600.0  # seconds: what was started anew by the engine since is not steady
+LOOKS = 3  # a second apart, after a restart: what was started may end only then
+LOOPBACK = ("127.0.0.0/8", "::1/128")  # registries there are insecure to every engine; not all of them say so
 
 
 def endpoints(container: Document) -> list[list[Any]]:
@@ -76,24 +78,29 @@ def is_task(container: Document) -> bool:
 
 
 def portrait(engine: Engine) -> Document:
-    """The running containers by name, in the order of their starts, and which published ports answer."""
+    """The running containers by name, in the order of their starts, and which published ports answer.
+
+    One that is paused tells nothing of its health, and its ports take connections by the kernel alone.
+    """
     running = engine.containers()
     ordered = sorted(running.items(), key=lambda one: (one[1]["State"]["StartedAt"], one[0]))
     containers = {}
     for name, one in ordered:
         state = one["State"]
+        paused = bool(state.get("Paused"))
         containers[name] = {
             "id": one["Id"],
             "pid": state["Pid"],
             "started": state["StartedAt"],
             "restarts": one.get("RestartCount", 0),
             "steady": _steady(one),
-            "health": (state.get("Health") or {}).get("Status", ""),
+            "paused": paused,
+            "health": "" if paused else (state.get("Health") or {}).get("Status", ""),
             "first_answer": first_answer(one),
             "temporary": is_temporary(one),
             "task": is_task(one),
             "networks": sorted((one.get("NetworkSettings") or {}).get("Networks") or {}),
-            "ports": [pair for pair in endpoints(one) if answers(pair[0], pair[1])],
+            "ports": [] if paused else [pair for pair in endpoints(one) if answers(pair[0], pair[1])],
         }
     return containers
 
@@ -108,18 +115,33 @@ def point(document: Document, pointer: str) -> Any:
     return document
 
 
+def _insecure(info: Document) -> list[str]:
+    """The registries that the engine uses without checking them, of which it tells in two places."""
+    known = info.get("RegistryConfig") or {}
+    names = [name for name, one in (known.get("IndexConfigs") or {}).items() if not one.get("Secure", True)]
+    return sorted(set(known.get("InsecureRegistryCIDRs") or []).difference(LOOPBACK)) + sorted(names)
+
+
+def effects(engine: Engine, info: Document, wanted: list[Document]) -> list[Any]:
+    """What the engine shows of settings: the value at each one's pointer, or whether the list there `holds` a word."""
+    documents = {"info": dict(info, InsecureRegistries=_insecure(info)), "bridge": {}}
+    if any(one["from"] == "bridge" for one in wanted):
+        documents["bridge"] = engine.bridge()
+    found = [point(documents[one["from"]], one["pointer"]) for one in wanted]
+    return [one["holds"] in (seen or []) if one.get("holds") else seen for one, seen in zip(wanted, found)]
+
+
 def not_in_effect(engine: Engine, expected: list[Document]) -> list[str]:
-    """Which settings the engine does not do as expected: [{key, from: info or bridge, pointer, value}]."""
+    """Which settings the engine does not do as expected: those of `effects`, each with its key and value."""
     info = engine.info()
     if info is None:
         return [SILENT]
-    documents = {"info": info, "bridge": engine.bridge() if any(one["from"] == "bridge" for one in expected) else {}}
-    return [
-        "%s: the engine does %s, not %s" % (one["key"], json.dumps(seen), json.dumps(one["value"]))
-        for one in expected
-        for seen in [point(documents[one["from"]], one["pointer"])]
-        if seen != one["value"]
-    ]
+    told = []
+    for one, seen in zip(expected, effects(engine, info, expected)):
+        if seen != one["value"]:
+            what = "%s: %s" % (one["key"], one["holds"]) if one.get("holds") else one["key"]
+            told.append("%s: the engine does %s, not %s" % (what, json.dumps(seen), json.dumps(one["value"])))
+    return told
 
 
 def anew(request: Document) -> dict[str, bool]:
@@ -127,19 +149,30 @@ def anew(request: Document) -> dict[str, bool]:
     return {name: one["owner"] == "swarm" for one in request["recreates"] for name in one["containers"]}
 
 
+def _started_again(name: str, was: int, now: int) -> list[str]:
+    """That the engine had to start a container again; it counts anew where somebody restarts one."""
+    times = now - was if now >= was else now
+    often = "once" if times == 1 else "%d times" % times
+    return ["container %s was started again %s by the engine since" % (name, often)] if times else []
+
+
 def problems(
-    engine: Engine, request: Document, before: Document, expected: list[Document], restarted: bool
-) -> list[str]:
-    """What is not as it was before, or not in effect as expected."""
+    engine: Engine, request: Document, before: Document, expected: list[Document], restarted: bool, kept: bool
+) -> tuple[list[str], Document]:
+    """What is not as it was before, or not in effect as expected; and by what a later look tells a container's restart.
+
+    `kept`: nothing was stopped, so that the engine still counts the starts that it counted before.
+    """
     made = anew(request)
     found = not_in_effect(engine, expected)
+    starts: Document = {}
     if SILENT in found:
-        return found
+        return found, starts
     wanted = [name if name in made else one["id"] for name, one in before["containers"].items()]
     try:
         now = engine.containers(wanted)
     except GuardError as error:
-        return [*found, str(error)]
+        return [*found, str(error)], starts
     by_id = {one["Id"]: one for one in now.values()}
     for name, was in before["containers"].items():
         one = now.get(name) if name in made else by_id.get(was["id"])
@@ -159,6 +192,11 @@ def problems(
             continue
         if state.get("Restarting"):
             found.append("container %s keeps restarting" % name)
+        if was.get("paused") and state["StartedAt"] != was["started"] and not state.get("Paused"):
+            found.append("container %s was paused and runs" % name)
+        starts[name] = [state["Pid"], state["StartedAt"], one.get("RestartCount", 0)]
+        if kept and name not in made:
+            found += _started_again(name, was["restarts"], one.get("RestartCount", 0))
         health = (state.get("Health") or {}).get("Status", "")
         if was["health"] == "healthy" and health != "healthy":
             found.append("container %s was healthy and is %s" % (name, health))
@@ -171,22 +209,33 @@ def problems(
         ]
         if lost := set(was["networks"]) - set((one.get("NetworkSettings") or {}).get("Networks") or {}):
             found.append("container %s is no longer on %s" % (name, ", ".join(sorted(lost))))
-    return found
+    return found, starts
 
 
-def prove(engine: Engine, request: Document, before: Document, expected: list[Document], restarted: bool) -> list[str]:
-    """Wait until all is as it was and in effect as expected, twice a second apart after a restart.
+def prove(
+    engine: Engine,
+    request: Document,
+    before: Document,
+    expected: list[Document],
+    restarted: bool,
+    kept: bool = False,
+) -> list[str]:
+    """Wait until all is as it was and in effect as expected, after a restart at some looks a second apart.
 
-    Returns what is not so when the time is over.
+    Between these no container may be started again: a restart of the daemon resets the engine's own count. Returns
+    what is not so when the time is over; for `kept` see `problems`.
     """
     healthy = [one.get("first_answer", 0.0) for one in before["containers"].values() if one["health"] == "healthy"]
     patience = max([float(request["proof"]), *(one + 5 for one in healthy if restarted)])
     deadline = time.monotonic() + min(patience, LATELY)
     calm = 0
+    last: Document = {}
     while True:
-        found = problems(engine, request, before, expected, restarted)
-        calm = 0 if found else calm + 1
-        if calm >= (2 if restarted else 1):
+        found, starts = problems(engine, request, before, expected, restarted, kept)
+        again = [name for name, one in starts.items() if last.get(name, one) != one]
+        found += ["container %s does not run on: it was started again meanwhile" % name for name in again]
+        calm, last = 0 if found else calm + 1, starts
+        if calm >= (LOOKS if restarted else 1):
             return []
         if time.monotonic() > deadline:
             return found

@@ -10,7 +10,7 @@ import time
 from typing import Any, Callable  # noqa: UP035 - Python 3.8
 
 from .back import RESCUED, reload_back, stays, taken_up, undo_daemon
-from .engine import Engine, call, start
+from .engine import Engine, call, pause, start
 from .files import Document, GuardError, Report, read_json, write_file
 from .keep import keep_alive
 from .limits import undo_limits
@@ -130,6 +130,8 @@ def _take_back(run: Run, request: Document, before: Document, told: Report) -> N
     stopped = [name for line in run.journal() if line["step"] == "stop back" for name in line.get("names", [])]
     lasting += [one for one in dict.fromkeys(stopped) if one not in before["containers"]]
     told["errors"] += part("containers", lambda: start(run, engine, lasting)) or []
+    if anew:
+        told["errors"] += part("containers", lambda: pause(run, engine, before["containers"])) or []
     there = part("containers", lambda: engine.containers(gone)) if gone else {}
     told["left"] += ["container %s: ran with --rm, and ended" % one for one in gone if one not in (there or {})]
     if not any(RESCUED in one for one in told["errors"]):
@@ -157,12 +159,12 @@ def finish(store: Store, known: Document, reason: str) -> None:
 def _insist(store: Store, known: Document) -> None:
     """Try again what could not be taken back, unless somebody has begun another run: nobody may be there to do it."""
     run = store.run(known["run"])
-    for pause in PAUSES:
+    for seconds in PAUSES:
         ended = run.result or {}
         if ended.get("outcome") != "undone" or not ended["errors"]:
             return
         print("not taken back yet: " + "; ".join(ended["errors"]), file=sys.stderr)
-        time.sleep(pause)
+        time.sleep(seconds)
         with store.locked(3600):
             if store.current() is not None or not store.is_last(run):
                 return

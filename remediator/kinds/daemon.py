@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -55,26 +57,57 @@ _LIVE: Final[Mapping[str, Callable[[dict[str, Any]], Value]]] = {
 }
 
 
-# Where the engine itself shows that a key is in effect: document (of `docker info`, or of the default bridge),
-# pointer in it, and how a value is spelled there.
-_SHOWN: Final[Mapping[str, tuple[str, str, Callable[[Any], Any]]]] = {
-    "icc": ("bridge", "/Options/com.docker.network.bridge.enable_icc", lambda value: "true" if value else "false"),
-    "live-restore": ("info", "/LiveRestoreEnabled", bool),
-    "experimental": ("info", "/ExperimentalBuild", bool),
-    "debug": ("info", "/Debug", bool),
-    "log-driver": ("info", "/LoggingDriver", str),
+def _info(pointer: str, value: Any, **holds: str) -> dict[str, Any]:
+    return {"from": "info", "pointer": pointer, "value": value, **holds}
+
+
+def _shown_icc(value: Any) -> dict[str, Any]:
+    pointer = "/Options/com.docker.network.bridge.enable_icc"
+    return {"from": "bridge", "pointer": pointer, "value": "true" if value else "false"}
+
+
+def _shown_profile(value: Any) -> dict[str, Any]:
+    """The built-in profile is called differently by generations, so that it is told by what it is not."""
+    if value in ("", "builtin", "default"):
+        return _info("/SecurityOptions", False, holds="name=seccomp,profile=unconfined")
+    return _info("/SecurityOptions", True, holds=f"name=seccomp,profile={value}")
+
+
+def _shown_registries(value: Any) -> dict[str, Any]:
+    """Networks first, as the engine spells them, without the loopback ones that it always has; then names."""
+    networks, names = set(), set()
+    for one in value:
+        try:
+            networks.add(str(ipaddress.ip_network(one if "/" in one else "", strict=False)))
+        except ValueError:
+            names.add(re.sub("^https?://", "", one, flags=re.IGNORECASE))
+    return _info("/InsecureRegistries", sorted(networks - {"127.0.0.0/8", "::1/128"}) + sorted(names))
+
+
+# What the engine itself shows once a key has a value, in `docker info` or of the default bridge: a value at a pointer,
+# or whether the list there holds a word. `InsecureRegistries` is what the guard gathers (see guard.proof.effects).
+_SHOWN: Final[Mapping[str, Callable[[Any], dict[str, Any]]]] = {
+    "icc": _shown_icc,
+    "live-restore": lambda value: _info("/LiveRestoreEnabled", bool(value)),
+    "experimental": lambda value: _info("/ExperimentalBuild", bool(value)),
+    "debug": lambda value: _info("/Debug", bool(value)),
+    "log-driver": lambda value: _info("/LoggingDriver", str(value)),
+    "no-new-privileges": lambda value: _info("/SecurityOptions", bool(value), holds="name=no-new-privileges"),
+    "seccomp-profile": _shown_profile,
+    "insecure-registries": _shown_registries,
+    "authorization-plugins": lambda value: _info("/Plugins/Authorization", list(value) or None),
 }
 
 
-def shown(key: str, value: Value) -> dict[str, Any] | None:
-    """What the engine shows once a key has a value: {key, from: info or bridge, pointer, value, reload}.
+def shown(key: str, value: Value, live: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the engine shows once a key has a value: {key, from: info or bridge, pointer, holds?, value, reload}.
 
-    `reload` says that a reload is enough for it. None for a key of which the engine shows nothing.
+    `reload` says that a reload is enough for it. None for a key of which the engine shows nothing: `live` are those
+    of which it shows something now.
     """
-    if key not in _SHOWN or value is ABSENT:
+    if key not in _SHOWN or value is ABSENT or value is None or (key in _LIVE and key not in live):
         return None
-    source, pointer, spelled = _SHOWN[key]
-    return {"key": key, "from": source, "pointer": pointer, "value": spelled(value), "reload": key in RELOADABLE}
+    return {"key": key, **_SHOWN[key](value), "reload": key in RELOADABLE}
 
 
 def facts(evidence: dict[str, Any]) -> dict[str, Fact]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from ..collect.probe import SOCKET
 from ..dockerd.options import RELOADABLE
@@ -53,6 +54,12 @@ def _units_changed(fact: Fact, files: Sequence[FileEdit]) -> bool:
     return any(path in edited or known["files"].get(path, {}).get("changed", 0) > started for path in known["units"])
 
 
+def _shown(fact: Fact, change: Change) -> dict[str, Any] | None:
+    """What the engine shows of a change; one of a flag is not taken up by a reload."""
+    found = daemons.shown(tokens(change.path)[0], change.after_value, fact.evidence["live"])
+    return found and {**found, "reload": found["reload"] and not change.flag}
+
+
 def decide(
     state: HostState, changes: Iterable[Change], defaults: Mapping[str, Json], files: Sequence[FileEdit] = ()
 ) -> Activation:
@@ -80,7 +87,7 @@ def decide(
     # the bridge gets its options only at a start at which no container runs: live-restore would keep them
     bridge = "icc" in keys
     alive, lost = running(state), set(temporary(state))
-    shown = (daemons.shown(tokens(one.path)[0], one.after_value) for one in changes)
+    shown = (_shown(fact, one) for one in changes)
     systemd = state.about.get("init") == "systemd"
     return Activation(
         action="restart" if restart else "reload" if changes else "none",
@@ -104,5 +111,7 @@ def decide(
         temporary=tuple(sorted(lost)),
         reload_units=restart and systemd and _units_changed(fact, files),
         validate=candidate.validate(state, all_changes)[0],
-        deferred=tuple(daemons.shown(key, value) or {"key": key} for key, value in later.items()),
+        deferred=tuple(
+            daemons.shown(key, value, fact.evidence["live"]) or {"key": key} for key, value in later.items()
+        ),
     )

@@ -105,6 +105,14 @@ def pids(group: Path) -> set[int]:
     return found
 
 
+def thaw(group: Path) -> None:
+    """Let paused containers below a group go on: under version 1 no signal ends them before."""
+    for directory in _tree(group):
+        state = directory / "freezer.state"
+        if state.exists() and state.read_text().strip() != "THAWED":
+            state.write_text("THAWED")
+
+
 def remove(group: Path, timeout: float = 10) -> None:
     """Remove a group and all below it, once its processes are gone."""
     deadline = time.monotonic() + timeout

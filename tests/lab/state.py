@@ -111,6 +111,8 @@ def end_host(state: LabState, host: str) -> None:
         found = [process for pid in pids if (process := Process.of(pid))]
         return [process for process in [*found, *([waits] if waits else [])] if process.alive()]
 
+    for group in groups:
+        cgroups.thaw(group)
     first = [process for process in left() if processes.is_first(process.pid)]
     for process in first:
         process.end()

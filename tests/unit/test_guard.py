@@ -32,6 +32,12 @@ from remediator.guard.store import Store
 CHANGES: Final = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "os.utime", "os.chown"}
 
 
+def here() -> str:
+    """The id of this machine; "" without one."""
+    known = Path("/etc/machine-id")
+    return known.read_text(encoding="ascii").strip() if known.exists() else ""
+
+
 def digest(text: str) -> str:
     """The SHA-256 of a text."""
     return hashlib.sha256(text.encode()).hexdigest()
@@ -672,7 +678,7 @@ def test_what_starts_the_guard_at_boot_goes_with_the_run(tree: Tree, boots: tupl
     """It stands as long as the run is open."""
     for file in boots:
         file.parent.mkdir(parents=True)
-    tree.begin(root="/")
+    tree.begin(root="/", machine=here())
     assert all(file.exists() for file in boots)
     assert tree.run("confirm", "run") == 1  # nothing was written
     assert [list(file.parent.iterdir()) for file in boots] == [[], []]
@@ -694,7 +700,7 @@ def test_nothing_is_changed_where_a_boot_cannot_be_armed(
     for file in boots:
         file.parent.mkdir(parents=True)
     with pytest.raises(files.GuardError, match="Nothing was changed: the dead-man's switch cannot be armed"):
-        tree.begin(root="/")
+        tree.begin(root="/", machine=here())
     assert tree.open is None
     assert [list(file.parent.iterdir()) for file in boots] == [[], []]
     assert tree.was == tree.look()
@@ -702,7 +708,7 @@ def test_nothing_is_changed_where_a_boot_cannot_be_armed(
 
 def test_a_host_on_which_a_boot_ends_the_switch_says_so(tree: Tree, boots: tuple[Path, Path]) -> None:
     """In the journal; it is changed all the same, and makes no directory for a cron that it has not."""
-    tree.begin(root="/")
+    tree.begin(root="/", machine=here())
     journal = Store(str(tree.state / "guard")).run("run").journal()
     assert [one["left"] for one in journal if one["step"] == "arm"] == [
         "a boot ends the switch: there is neither /etc/cron.d nor /etc/local.d"
