@@ -7,7 +7,7 @@ import os
 import time
 
 from .engine import Engine, call
-from .files import Document, GuardError, read_bytes
+from .files import Document, GuardError, read_bytes, write_file
 from .proof import is_temporary
 from .rescue import RESCUE_UNIT, in_rescue
 from .store import Run, Store
@@ -101,6 +101,10 @@ def try_out(run: Run, request: Document) -> None:
     words = list(request["activation"]["validate"])
     if not words:
         return
-    code, out, err = call([*words[:-1], _to_come(run, request)], 30)
+    config = _to_come(run, request)
+    if not os.path.exists(config):  # that a start does without, and a trial does not
+        config = run.file("new", "none.json")
+        write_file(config, b"{}\n")
+    code, out, err = call([*words[:-1], config], 30)
     if code:
         raise GuardError("the engine refuses the configuration: " + (err or out))

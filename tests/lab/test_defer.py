@@ -3,32 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Final
 
 import pytest
 
-from tests.lab.lab import Lab
-from tests.lab.test_way_back import CONFIG, Server
+from tests.lab.server import CONFIG, Server
 
 pytestmark = pytest.mark.lab
 
 RECORD: Final = "/var/lib/remediator/activation.json"
 DEFER: Final = ("--defer",)
-
-
-@pytest.fixture(scope="module")
-def made(lab_machine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The server, in a lab of its own."""
-    with Lab.create() as lab:
-        yield Server(lab, tmp_path_factory.mktemp("defer"))
-
-
-@pytest.fixture
-def server(made: Server) -> Server:
-    """The server as every test begins."""
-    made.fresh()
-    return made
 
 
 def _configure(server: Server, text: str) -> None:

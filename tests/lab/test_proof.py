@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
@@ -14,26 +13,11 @@ from remediator.kinds import daemon
 from tests.lab import processes
 from tests.lab.fixtures import MakeHost
 from tests.lab.host import Host
-from tests.lab.lab import Lab
-from tests.lab.test_way_back import CONFIG, GUARD, Server
+from tests.lab.server import CONFIG, Server
 
 pytestmark = pytest.mark.lab
 
 REGISTRIES: Final = ["http://Old.example:5000", "10.1.2.3/8", "127.0.0.0/8"]
-
-
-@pytest.fixture(scope="module")
-def made(lab_machine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The server, in a lab of its own."""
-    with Lab.create() as lab:
-        yield Server(lab, tmp_path_factory.mktemp("proof"))
-
-
-@pytest.fixture
-def server(made: Server) -> Server:
-    """The server as every test begins."""
-    made.fresh()
-    return made
 
 
 def test_a_container_that_the_engine_started_again_fails_the_run(server: Server) -> None:
@@ -41,8 +25,7 @@ def test_a_container_that_the_engine_started_again_fails_the_run(server: Server)
     server.host.run_container("again", "--restart", "always")
     server.plan("docker-live-restore", disruption="reload")
     server.cut_off("Prove that what worked")
-    journal = server.host.run(["sh", "-c", f"ls -d {GUARD}/2*/ | tail -n 1"]).stdout.strip() + "journal.jsonl"
-    assert processes.until(lambda: '"activate", "state": "did"' in server.host.read(journal), 60)
+    assert processes.until(lambda: '"activate", "state": "did"' in server.host.read(server.journal()), 60)
     server.host.docker("restart", "two")
     server.host.run(["kill", "-9", str(server.host.container_pid("again"))])
     assert processes.until(lambda: server.host.inspect("again")["RestartCount"] == 1, 30)
