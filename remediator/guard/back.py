@@ -55,6 +55,7 @@ def _make_way(run: Run, engine: Engine, before: Document, activation: Document, 
     names = list(engine.containers())
     run.remember("stop back", "will", names=names)
     icc = any(one["key"] == "icc" for one in activation["expect"])
+    icc = icc or (_took_deferred(run, engine, before) and "icc" in [one["key"] for one in before["deferred"]])
     if info.get("LiveRestoreEnabled") and (icc or not before["live_restore"]):
         engine.stop(names)
     run.remember("stop back", "did")
@@ -66,6 +67,17 @@ def _left_alone(request: Document, before: Document, told: Report) -> bool:
     watched = [activation["config"], *activation["sources"]]
     edited = [one["path"] for one in before["files"] if one["after"] is not None and one["path"] in watched]
     return bool(edited) and all(any(one.startswith(path + ": ") for one in told["left"]) for path in edited)
+
+
+def _took_deferred(run: Run, engine: Engine, before: Document) -> bool:
+    """Whether a start in the middle of a run, as by a boot, has taken up what the run was to leave pending.
+
+    Of a run that was confirmed it stays so, see `stays`.
+    """
+    deferred = run.request["activation"].get("deferred", [])  # older runs have none
+    if not deferred or run.has("confirm") or engine.started() == before["started"]:
+        return False
+    return any("from" not in one for one in deferred) or bool(not_in_effect(engine, before["deferred"]))
 
 
 def stays(run: Run, engine: Engine, before: Document, told: Report, anew: bool) -> list[str]:
@@ -104,7 +116,9 @@ def undo_daemon(
     info = engine.info()
     if not begun and info is not None and _left_alone(request, before, told):
         return False
-    if not begun and info is not None and (engine.started() == before["started"] or taken_up(run, engine, before)):
+    took = info is not None and _took_deferred(run, engine, before)
+    same = engine.started() == before["started"] or taken_up(run, engine, before)
+    if not begun and info is not None and same and not took:
         if not stuck:
             return False
         if activation["action"] != "restart" and not info.get("LiveRestoreEnabled"):
@@ -114,7 +128,8 @@ def undo_daemon(
         if info is None:
             engine.settle(10)  # killed, and being started again by systemd
             info = engine.info()
-        if activation["action"] == "none" and info is not None:
+            took = info is not None and _took_deferred(run, engine, before)
+        if activation["action"] == "none" and info is not None and not took:
             return False
     if info is not None and in_rescue():
         told["errors"].append("%s: it runs by %s" % (RESCUED, RESCUE_UNIT))

@@ -6,8 +6,11 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import pytest
 
+from remediator.plan import saved
+from remediator.plan.plan import seal
 from tests.unit.host import CONFIG, ENVIRONMENT, MACHINE_ID, Tree, inspect, program
 
 SECRET: Final = "hunter2-hunter2"  # noqa: S105 - looked for where it must not be
@@ -185,6 +188,17 @@ def test_an_altered_plan_is_refused(host: Host) -> None:
     host.plan.write_text(host.plan.read_text(encoding="utf-8").replace('"0644"', '"0777"'), encoding="utf-8")
     assert host.apply("--yes") == 1
     assert "was altered" in host.told
+
+
+def test_a_plan_of_other_controls_is_refused(host: Host) -> None:
+    """What counts as right may be something else by now: its digest binds the plan."""
+    host.make_plan()
+    other = msgspec.structs.replace(saved.load(host.plan), baseline_digest="0" * 64)
+    host.plan.write_bytes(saved.encode(seal(other)))
+    before = host.tree.snapshot()
+    assert host.apply("--yes") == 1
+    assert "made with other controls" in host.told
+    assert before == host.tree.snapshot()
 
 
 def test_one_document_is_printed(host: Host) -> None:

@@ -375,6 +375,19 @@ def test_what_somebody_else_changed_since_is_left(tree: Tree) -> None:
     assert tree.secret.read_text() == "TOKEN=hunter2\n"
 
 
+def test_backups_are_kept_by_number_and_age(tree: Tree) -> None:
+    """When a run begins: the newest are kept, and none that is old; the open run in any case."""
+    home = tree.state / "guard"
+    home.mkdir(parents=True, mode=0o700)
+    for number in range(30):
+        (home / f"20260101T0000{number:02}Z-old").mkdir()
+    aged = home / "20260101T000029Z-old"
+    os.utime(aged, (1, 1))
+    tree.begin(run="20260101T000030Z-new")
+    kept = sorted(one.name for one in home.iterdir() if one.is_dir())
+    assert kept == [f"20260101T0000{number}Z-old" for number in range(11, 29)] + ["20260101T000030Z-new"]
+
+
 def test_a_mode_that_somebody_gave_an_edited_file_stays(tree: Tree) -> None:
     """Its bytes go back all the same."""
     tree.apply()
