@@ -74,8 +74,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--configs", type=int, default=len(CONFIGS), metavar="N", help="default: all")
     parser.add_argument("--generations", nargs="+", default=list(GENERATIONS), choices=GENERATIONS, metavar="G")
     parser.add_argument("--seed", type=int, default=1, metavar="S")
-    parser.add_argument("--hosts", type=int, default=1, metavar="N", help="of a fleet, which has one plan (default: 1)")
-    parser.add_argument("--fleets", type=int, default=6, metavar="N", help="at the same time (default: 6)")
+    parser.add_argument("--hosts", type=int, default=6, metavar="N", help="of a fleet, which has one plan (default: 6)")
+    parser.add_argument("--fleets", type=int, default=1, metavar="N", help="at the same time (default: 1)")
     parser.add_argument("--work", default="", metavar="DIR", help="where to keep what was seen")
     return parser
 

@@ -34,7 +34,6 @@ class Scenario:
     daemon: str  # the text of daemon.json
     controls: tuple[str, ...]
     disruption: str
-    more: tuple[str, ...] = ()  # of the plan's options
 
     def lost_unguarded(self, kind: str, confirmed: bool) -> frozenset[str]:
         """What a fault takes away while no guard is there to bring it back: before a run has begun, or once confirmed.
@@ -76,15 +75,7 @@ PLAIN_RESTART = Scenario(
     ("docker-no-new-privileges", "docker-userland-proxy", "container-memory"),
     disruption="restart",
 )
-# nothing is restarted, and what is written waits for the next start: as a reboot in the middle is
-DEFERRED = Scenario(
-    "deferred",
-    STOP_FIRST.daemon,
-    STOP_FIRST.controls,
-    disruption="reload",
-    more=("--defer",),
-)
-SCENARIOS = {one.name: one for one in (RELOAD_FIRST, STOP_FIRST, PLAIN_RESTART, DEFERRED)}
+SCENARIOS = {one.name: one for one in (RELOAD_FIRST, STOP_FIRST, PLAIN_RESTART)}
 
 
 def once(host: Host) -> None:
@@ -191,8 +182,7 @@ class Fleet:
         (self.work / "baseline.yaml").write_text(json.dumps({"name": "chaos", "include": included}))
         done = self.run(
             "plan", "-i", str(self.inventory), "--limit", ",".join(self.hosts), "--baseline", "baseline.yaml",
-            "--fix", "unsafe", "--max-disruption", self.scenario.disruption, *self.scenario.more,
-            "-o", "plan.json", "--format", "json",
+            "--fix", "unsafe", "--max-disruption", self.scenario.disruption, "-o", "plan.json", "--format", "json",
         )  # fmt: skip
         if not done.stdout.startswith("{"):
             raise RuntimeError(f"no plan: {done.stdout}{done.stderr}")

@@ -7,7 +7,8 @@ from typing import Final
 
 import pytest
 
-from tests.lab.server import CONFIG, Server
+from tests.lab import processes
+from tests.lab.server import CONFIG, GUARD, Server
 
 pytestmark = pytest.mark.lab
 
@@ -113,3 +114,21 @@ def test_a_restart_for_others_expects_nothing_of_what_waits(server: Server) -> N
     assert "1 fixed, 0 pending activation, 0 not fixed" in server.run("apply", "plan.json", "--yes", code=2)
     assert _icc(server) == "false"
     assert server.running("one")
+
+
+def test_a_boot_in_the_middle_takes_all_of_it_back(server: Server) -> None:
+    """It takes up what was to wait, and nobody has confirmed that: the daemon is started once more, by the old file."""
+    before = '{"live-restore": true}\n'
+    _configure(server, before)
+    server.host.docker("update", "--restart", "always", "one")
+    server.plan("docker-icc", "docker-no-new-privileges", disruption="reload", more=DEFER)
+    server.cut_off("Prove that what worked")
+    assert processes.until(lambda: '"defer", "state": "did"' in server.host.read(server.journal()), 60)
+    server.host.kill()
+    server.host.start()
+    server.host.wait_ready(180)
+    assert processes.until(lambda: not server.host.exists(f"{GUARD}/current.json"), 180)
+    assert server.host.read(CONFIG) == before
+    assert _icc(server) == "true"
+    assert "no-new-privileges" not in server.host.docker("info", "--format", "{{.SecurityOptions}}").stdout
+    assert processes.until(lambda: server.running("one"), 60)
