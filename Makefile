@@ -28,7 +28,7 @@ test: $(VENV)/installed-dev
 	@failed=; \
 	$(MAKE) --no-print-directory lint || failed="lint "; \
 	$(BIN)/python -m pytest -ra -n 2 --dist loadfile tests/unit tests/compose tests/demo || failed="$${failed}unit "; \
-	$(BIN)/python -m pytest -ra -n 2 --dist loadfile tests/engine tests/lab tests/impact tests/chaos || failed="$${failed}engine-and-lab"; \
+	$(BIN)/python -m pytest -ra -n 2 --dist loadfile tests/chaos tests/impact tests/lab tests/engine || failed="$${failed}engine-and-lab"; \
 	if [ -n "$$failed" ]; then echo "Failed: $$failed"; exit 1; fi
 
 lint: $(VENV)/installed-dev

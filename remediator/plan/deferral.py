@@ -58,17 +58,14 @@ def deferred(found: Finding, most: Disruption, state: HostState) -> Finding | No
 def other_way(found: Finding, most: Disruption, state: HostState, offered: bool) -> str:
     """What to add to the reason why a finding needs more disruption: the way without it, or that it was gone already.
 
-    `offered` says that the policy has not chosen the former.
+    `offered` says that the policy has not chosen the former, which is told where no restart that is allowed helps.
     """
     if found.pending and found.kind == "daemon":
         return f"; already written, and pending until {until(candidate.key(found.changes[0]), state)}"
     later = deferred(found, most, state) if offered else None
-    if later is None:
+    if later is None or not later.changes[0].deferred.startswith("these "):
         return ""
-    when = later.changes[0].deferred
-    if when.startswith("these ") and later.changes[0].evidence:
-        when = "they next stop and the daemon is started"  # the evidence names them
-    return f"; or --defer, which writes it and leaves it pending until {when}"
+    return "; or --defer, which writes it and leaves it pending until they next stop and the daemon is started"
 
 
 def together(chosen: Sequence[Finding], state: HostState) -> list[Finding]:

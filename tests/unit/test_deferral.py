@@ -50,7 +50,7 @@ def test_what_is_held_for_its_disruption_offers_both_ways() -> None:
         "; or --defer, which writes it and leaves it pending until they next stop and the daemon is started"
     )
     (reason,) = held(planned(busy(live=False), "docker-no-new-privileges", defer=False)).values()
-    assert reason.endswith("; or --defer, which writes it and leaves it pending until the daemon is next started")
+    assert reason == "needs --max-disruption restart"
 
 
 def test_a_deferred_change_is_written_and_takes_nothing_up() -> None:
