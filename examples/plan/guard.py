@@ -416,6 +416,7 @@ class Run:
 
 import json
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -621,10 +622,11 @@ class Engine:
         if not self.systemd:
             return ""
         words = ["journalctl", "--unit=docker.service", "--output=cat", "--lines=30", "--no-pager"]
-        lines = [one for one in call(words, 10)[1].splitlines() if "failed" in one or "unable" in one or "err" in one]
-        lines = [one for one in lines if "level=info" not in one and "level=warning" not in one] or lines
-        own = [one for one in lines if not one.startswith(("docker.service", "Failed to start docker"))]
-        return (own or lines or [""])[-1][-500:]
+        lines = [one for one in call(words, 10)[1].splitlines() if not re.search("level=(debug|info|warning)", one)]
+        told = [one for one in lines if re.search("failed|unable|error|fatal", one.lower())]
+        own = [one for one in told if not one.startswith(("docker.service", "Failed to start docker"))]
+        ended = [one for one in lines if "exited, code=" in one]  # of a check before the start, or without a word
+        return (own or ended or [""])[-1][-500:]
 
 
 def start(run: Run, engine: Engine, names: list[str]) -> list[str]:
@@ -1419,15 +1421,16 @@ def in_rescue() -> bool:
     return os.path.exists(RESCUE_UNIT)
 
 
-def rescue(engine: Engine, before: Document, config: str) -> str:
+def rescue(engine: Engine, before: Document, config: str, alive: bool) -> str:
     """Start the daemon as it ran before; says how, for the person who has to put its files right.
 
+    What is `alive` is not to be killed by the start, which is one with live-restore then; a reload switches that off.
     Raises GuardError where it does not start so either, or where this host has no systemd.
     """
     if not (engine.systemd and before["words"]):
         raise GuardError("how it ran before is not known")
     words = _without_config(before["words"])
-    live = {} if flagged(words, "live-restore") else {"live-restore": before["live_restore"]}
+    live = {} if flagged(words, "live-restore") else {"live-restore": before["live_restore"] or alive}
     root = {} if flagged(words, "data-root") or "-g" in words else {"data-root": before["data_root"]}
     try:
         with open(config, encoding="utf-8-sig") as file:
@@ -1447,6 +1450,9 @@ def rescue(engine: Engine, before: Document, config: str) -> str:
         except GuardError as failed:
             error = str(failed)
             continue
+        if live and live["live-restore"] != before["live_restore"]:
+            write_file(RESCUE_CONFIG, json.dumps(dict(document, **{"live-restore": False})).encode())
+            engine.reload()
         return "the daemon runs as before by %s, until the next boot" % RESCUE_UNIT
     os.unlink(RESCUE_UNIT)
     os.unlink(RESCUE_CONFIG)
@@ -1911,8 +1917,7 @@ def _start_back(
         return True
     run.remember("rescue", "will")
     try:
-        # what lives on is not to be killed by the start
-        how = rescue(engine, dict(before, live_restore=True) if alive else before, activation["config"])
+        how = rescue(engine, before, activation["config"], alive)
         told["errors"].append("%s: %s; %s" % (RESCUED, error, how))
         run.remember("rescue", "did")
     except (GuardError, OSError) as failed:

@@ -182,8 +182,7 @@ def _start_back(
         return True
     run.remember("rescue", "will")
     try:
-        # what lives on is not to be killed by the start
-        how = rescue(engine, dict(before, live_restore=True) if alive else before, activation["config"])
+        how = rescue(engine, before, activation["config"], alive)
         told["errors"].append("%s: %s; %s" % (RESCUED, error, how))
         run.remember("rescue", "did")
     except (GuardError, OSError) as failed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -211,10 +212,11 @@ class Engine:
         if not self.systemd:
             return ""
         words = ["journalctl", "--unit=docker.service", "--output=cat", "--lines=30", "--no-pager"]
-        lines = [one for one in call(words, 10)[1].splitlines() if "failed" in one or "unable" in one or "err" in one]
-        lines = [one for one in lines if "level=info" not in one and "level=warning" not in one] or lines
-        own = [one for one in lines if not one.startswith(("docker.service", "Failed to start docker"))]
-        return (own or lines or [""])[-1][-500:]
+        lines = [one for one in call(words, 10)[1].splitlines() if not re.search("level=(debug|info|warning)", one)]
+        told = [one for one in lines if re.search("failed|unable|error|fatal", one.lower())]
+        own = [one for one in told if not one.startswith(("docker.service", "Failed to start docker"))]
+        ended = [one for one in lines if "exited, code=" in one]  # of a check before the start, or without a word
+        return (own or ended or [""])[-1][-500:]
 
 
 def start(run: Run, engine: Engine, names: list[str]) -> list[str]:

@@ -28,15 +28,16 @@ def in_rescue() -> bool:
     return os.path.exists(RESCUE_UNIT)
 
 
-def rescue(engine: Engine, before: Document, config: str) -> str:
+def rescue(engine: Engine, before: Document, config: str, alive: bool) -> str:
     """Start the daemon as it ran before; says how, for the person who has to put its files right.
 
+    What is `alive` is not to be killed by the start, which is one with live-restore then; a reload switches that off.
     Raises GuardError where it does not start so either, or where this host has no systemd.
     """
     if not (engine.systemd and before["words"]):
         raise GuardError("how it ran before is not known")
     words = _without_config(before["words"])
-    live = {} if flagged(words, "live-restore") else {"live-restore": before["live_restore"]}
+    live = {} if flagged(words, "live-restore") else {"live-restore": before["live_restore"] or alive}
     root = {} if flagged(words, "data-root") or "-g" in words else {"data-root": before["data_root"]}
     try:
         with open(config, encoding="utf-8-sig") as file:
@@ -56,6 +57,9 @@ def rescue(engine: Engine, before: Document, config: str) -> str:
         except GuardError as failed:
             error = str(failed)
             continue
+        if live and live["live-restore"] != before["live_restore"]:
+            write_file(RESCUE_CONFIG, json.dumps(dict(document, **{"live-restore": False})).encode())
+            engine.reload()
         return "the daemon runs as before by %s, until the next boot" % RESCUE_UNIT
     os.unlink(RESCUE_UNIT)
     os.unlink(RESCUE_CONFIG)
