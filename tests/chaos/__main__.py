@@ -1,4 +1,4 @@
-"""The fault campaign: `python -m tests.chaos --faults 60 --configs 40`; its last line is the summary."""
+"""The fault campaign: `python -m tests.chaos --faults 30 --configs 40`; its last line is the summary."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.chaos import campaign, configs, strikes
 from tests.chaos.agenda import Agenda
@@ -23,7 +24,18 @@ from tests.lab.lab import Lab
 from tests.lab.machine import lab_unavailable_reason
 from tests.lab.recipe import GENERATIONS
 
-ENOUGH = 200  # faults
+
+class Part(NamedTuple):
+    """Kinds of faults, and the fleets that they hit: so many at the same time, of so many hosts under one plan each."""
+
+    name: str
+    kinds: tuple[str, ...]
+    fleets: int
+    hosts: int
+
+
+# what hits a control machine hits one step of a plan, and what hits a host one step of each host
+PARTS = (Part("hosts", strikes.ALONE, 1, 6), Part("control", strikes.EVERYWHERE, 4, 1))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,10 +53,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     verdicts: list[Verdict] = []
     bad: list[configs.Outcome] = []
     for name in options.scenario if options.faults != 0 else []:
-        agenda = Agenda(options.seed, ENOUGH if options.faults is None else options.faults, options.faults is None)
-        found = _fleets(work / name, agenda, SCENARIOS[name], options)
-        told_faults(name, found, agenda)
-        verdicts += found
+        for part in PARTS:
+            kinds = [one for one in part.kinds if one in options.kinds]
+            if kinds:
+                agenda = Agenda(options.seed, options.faults or 0, options.faults is None, kinds)
+                found = _fleets(work / name / part.name, agenda, SCENARIOS[name], part, options.generations)
+                told_faults(f"{name}, {part.name}", found, agenda)
+                verdicts += found
     if options.configs:
         bad = configs.run(work / "configs", options.configs, options.generations)
         configs.table(bad)
@@ -53,29 +68,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0 if all(one.survived for one in verdicts) and all(one.survived for one in bad) else 1
 
 
-def _fleets(work: Path, agenda: Agenda, scenario: Scenario, options: argparse.Namespace) -> list[Verdict]:
-    """The faults of one scenario, on all fleets at the same time."""
-    with ThreadPoolExecutor(options.fleets) as pool:
+def _fleets(work: Path, agenda: Agenda, scenario: Scenario, part: Part, generations: list[str]) -> list[Verdict]:
+    """The faults of one part of a scenario, on all fleets at the same time."""
+    with ThreadPoolExecutor(part.fleets) as pool:
 
         def one(index: int) -> list[Verdict]:
-            turned = itertools.islice(itertools.cycle(options.generations), index * options.hosts, None)
-            generations = list(itertools.islice(turned, options.hosts))
-            return faults(work / f"fleet{index}", agenda, generations, scenario)
+            turned = itertools.islice(itertools.cycle(generations), index * part.hosts, None)
+            return faults(work / f"fleet{index}", agenda, list(itertools.islice(turned, part.hosts)), scenario)
 
-        return [verdict for part in pool.map(one, range(options.fleets)) for verdict in part]
+        return [verdict for some in pool.map(one, range(part.fleets)) for verdict in some]
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    default = f"until each kind has hit each step, and at least {ENOUGH}"
-    parser.add_argument("--faults", type=int, metavar="N", help=f"how many of a scenario (default: {default})")
+    default = "until each kind has hit each step"
+    parser.add_argument("--faults", type=int, metavar="N", help=f"of a part of a scenario (default: {default})")
+    parser.add_argument(
+        "--kinds",
+        nargs="+",
+        default=strikes.KINDS,
+        choices=strikes.KINDS,
+        metavar="KIND",
+        help=", ".join(strikes.KINDS),
+    )
     names = list(SCENARIOS)
     parser.add_argument("--scenario", nargs="+", default=names, choices=names, metavar="NAME", help=", ".join(names))
     parser.add_argument("--configs", type=int, default=len(CONFIGS), metavar="N", help="default: all")
     parser.add_argument("--generations", nargs="+", default=list(GENERATIONS), choices=GENERATIONS, metavar="G")
     parser.add_argument("--seed", type=int, default=1, metavar="S")
-    parser.add_argument("--hosts", type=int, default=6, metavar="N", help="of a fleet, which has one plan (default: 6)")
-    parser.add_argument("--fleets", type=int, default=1, metavar="N", help="at the same time (default: 1)")
     parser.add_argument("--work", default="", metavar="DIR", help="where to keep what was seen")
     return parser
 
@@ -119,7 +139,7 @@ def told_faults(scenario: str, verdicts: list[Verdict], agenda: Agenda) -> None:
     generations = sorted({one.generation for one in verdicts})
     print(f"\n{scenario}: {_survived(verdicts)}")
     print(f"{'survived of':12}" + "".join(f"{one:>12}" for one in (*generations, "steps hit")))
-    for kind in strikes.KINDS:
+    for kind in agenda.kinds:
         cells = []
         for generation in generations:
             some = [one for one in verdicts if (one.kind, one.generation) == (kind, generation)]

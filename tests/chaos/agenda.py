@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from tests.chaos.moments import Moment
 from tests.chaos.strikes import ALONE, EVERYWHERE, KINDS, Strike
@@ -16,9 +16,13 @@ DELAYS = (0.0, 0.05, 0.3, 1.0)  # seconds after the moment, where the moment its
 
 
 class Agenda:
-    """The faults that are left, for all fleets of a campaign; at least `wanted`, and each cell where `every_step`."""
+    """The faults of some kinds that are left, for all fleets of a campaign.
 
-    def __init__(self, seed: int, wanted: int, every_step: bool = False) -> None:
+    They are at least `wanted`, and each cell where `every_step`.
+    """
+
+    def __init__(self, seed: int, wanted: int, every_step: bool = False, kinds: Sequence[str] = KINDS) -> None:
+        self.kinds = kinds
         self._chance = random.Random(seed)
         self._wanted, self._every_step = wanted, every_step
         self._lock = threading.Lock()
@@ -37,7 +41,7 @@ class Agenda:
         """Whether enough faults have hit."""
         with self._lock:
             return self.count >= self._wanted and not (
-                self._every_step and any(not self._past(*one) for one in self._cells(KINDS))
+                self._every_step and any(not self._past(*one) for one in self._cells(self.kinds))
             )
 
     def more(self, hosts: Mapping[str, str]) -> dict[str, Strike]:
@@ -46,11 +50,11 @@ class Agenda:
         Where every step is to be hit all are of one kind, since a fault that takes long holds up what others have hit.
         """
         with self._lock:
-            kind = min(KINDS, key=self._progress)
+            kind = min(self.kinds, key=self._progress)
             if kind in EVERYWHERE:
                 name = self._chance.choice(list(hosts))
                 return {name: self._strike(kind, hosts[name])}
-            kinds = [kind] if self._every_step else ALONE
+            kinds = [kind] if self._every_step else [one for one in ALONE if one in self.kinds]
             return {name: self._strike(min(kinds, key=self._progress), hosts[name]) for name in hosts}
 
     def hit(self, kind: str, generation: str, moments: Iterable[Moment]) -> None:
@@ -73,7 +77,7 @@ class Agenda:
 
     def missed(self) -> list[str]:
         """What was not hit, as "guard at task begins Look at the host"."""
-        return [f"{kind} at {moment}" for kind, moment in self._cells(KINDS) if not self._hit[kind, moment]]
+        return [f"{kind} at {moment}" for kind, moment in self._cells(self.kinds) if not self._hit[kind, moment]]
 
     def _cells(self, kinds: Iterable[str]) -> list[Cell]:
         every = sorted(set[Moment]().union(*self._moments.values()))
