@@ -16,7 +16,7 @@ help:
 	@echo "make format       ruff format"
 	@echo "make bench        measure on an engine; bench-fleet on many hosts (root, Debian)"
 	@echo "make impact       what plans say that changes break, against what they break (root, Debian)"
-	@echo "make chaos        hit applies at every step, and try bad configurations (root, Debian; three hours)"
+	@echo "make chaos        hit applies at every step, and try bad configurations (root, Debian; four hours)"
 	@echo "make examples     make the files in examples/ anew"
 	@echo "make lab HOSTS=3  bring up throwaway servers (root, Debian); lab-down, lab-rebuild"
 	@echo "make clean        remove .venv, build/ and caches"

@@ -72,6 +72,8 @@ def _environment(given: dict[str, str]) -> dict[str, str]:
     kept["ANSIBLE_RETRY_FILES_ENABLED"] = "0"
     kept["ANSIBLE_NO_TARGET_SYSLOG"] = "1"  # which would have the texts of files in it
     kept.setdefault("ANSIBLE_PIPELINING", "1")
+    # a host that is gone without a word is given up after two minutes, and not waited for until the connection is
+    kept.setdefault("ANSIBLE_SSH_EXTRA_ARGS", "-o ServerAliveInterval=15 -o ServerAliveCountMax=8")
     if Path("ansible.cfg").is_file() and not Path.cwd().stat().st_mode & 0o002:  # as ansible itself has it
         kept.setdefault("ANSIBLE_CONFIG", str(Path("ansible.cfg").absolute()))
     return kept
