@@ -299,22 +299,26 @@ class Store:
         names = os.listdir(self.home) if os.path.isdir(self.home) else []
         return [one for one in names if os.path.isdir(os.path.join(self.home, one))]
 
+    def _runs(self) -> list[Run]:
+        return [Run(os.path.join(self.home, name), name) for name in sorted(self._names())]
+
     def is_last(self, run: Run) -> bool:
         """Whether no run was begun after this one ended."""
         ended = (run.result or {}).get("at", 0.0)
-        others = [Run(os.path.join(self.home, name), name) for name in self._names() if name != run.name]
+        others = [one for one in self._runs() if one.name != run.name]
         return not any((read_json(one.file("before.json")) or {"at": 0.0})["at"] > ended for one in others)
 
     def used(self, plan: str, name: str) -> str:
         """The name of another run than that of a name that applied a plan to its end; "" for none."""
-        runs = [Run(os.path.join(self.home, one), one) for one in sorted(self._names()) if one != name]
-        done = [run.name for run in runs if (read_json(run.file("request.json")) or {}).get("plan") == plan]
-        return next((one for one in done if self.run(one).has("confirm")), "")
+        for run in self._runs():
+            same = (read_json(run.file("request.json")) or {}).get("plan") == plan
+            if same and run.name != name and run.has("confirm"):
+                return run.name
+        return ""
 
     def confirmed(self) -> list[Run]:
         """The runs that were confirmed, of those that are kept."""
-        runs = [Run(os.path.join(self.home, name), name) for name in self._names()]
-        return [run for run in runs if (run.result or {}).get("outcome") == "confirmed"]
+        return [run for run in self._runs() if (run.result or {}).get("outcome") == "confirmed"]
 
     def prune(self) -> None:
         """Remove the backups of old runs, by number and by age."""
@@ -2258,7 +2262,7 @@ def begin(given: Document) -> Document:
     store = Store(os.path.join(request["state"], "guard"))
     if given["check"] or not store.current():
         seen, _ = _look(store, request)
-        if seen["needed"]:
+        if given["check"] and seen["needed"]:
             must_be_new(store, request)
         if given["check"] or not seen["needed"]:
             return seen

@@ -44,7 +44,7 @@ def begin(given: Document) -> Document:
     store = Store(os.path.join(request["state"], "guard"))
     if given["check"] or not store.current():
         seen, _ = _look(store, request)
-        if seen["needed"]:
+        if given["check"] and seen["needed"]:
             must_be_new(store, request)
         if given["check"] or not seen["needed"]:
             return seen

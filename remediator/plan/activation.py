@@ -70,7 +70,7 @@ def decide(
     """
     all_changes = list(changes)
     changes = [one for one in all_changes if not one.deferred]
-    later = {tokens(one.path)[0]: one.after_value for one in all_changes if one.deferred}
+    later = {candidate.key(one): one for one in all_changes if one.deferred}
     daemon = next(iter(state.facts["daemon"].items()), None)
     if not all_changes or daemon is None or not daemon[1].evidence.get("running"):
         return Activation(config=daemon[0] if daemon else "")
@@ -111,7 +111,5 @@ def decide(
         temporary=tuple(sorted(lost)),
         reload_units=restart and systemd and _units_changed(fact, files),
         validate=candidate.validate(state, all_changes)[0],
-        deferred=tuple(
-            daemons.shown(key, value, fact.evidence["live"]) or {"key": key} for key, value in later.items()
-        ),
+        deferred=tuple(_shown(fact, one) or {"key": key} for key, one in later.items()),
     )

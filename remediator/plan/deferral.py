@@ -21,9 +21,15 @@ _NOT_LATER: Final = ("authorization-plugins",)
 
 def _live_restore(state: HostState, changes: Iterable[Change] = ()) -> bool:
     """Whether containers will outlive the daemon that runs: by what is on now, or what changes switch on at once."""
-    if any(one.path == "/live-restore" and not one.deferred for one in changes if candidate.key(one)):
-        return any(one.path == "/live-restore" and one.after_value is True for one in changes)
+    for one in changes:
+        if candidate.key(one) == "live-restore" and not one.deferred:
+            return one.after_value is True
     return candidate.daemon(state)[1].evidence["live"].get("live-restore") is True
+
+
+def _bridge_waits(key: str, state: HostState, changes: Iterable[Change] = ()) -> bool:
+    """Whether a key takes effect at no start as long as any container runs, which it does over the start."""
+    return key == "icc" and _live_restore(state, changes)
 
 
 def until(key: str, state: HostState, changes: Iterable[Change] = ()) -> str:
@@ -31,7 +37,7 @@ def until(key: str, state: HostState, changes: Iterable[Change] = ()) -> str:
 
     A daemon that starts while any container runs leaves the bridge as it is (see conflicts.adjusted).
     """
-    if key != "icc" or not _live_restore(state, changes):
+    if not _bridge_waits(key, state, changes):
         return "the daemon is next started"
     alive = running(state)
     if not alive:
@@ -60,10 +66,11 @@ def other_way(found: Finding, most: Disruption, state: HostState, offered: bool)
 
     `offered` says that the policy has not chosen the former, which is told where no restart that is allowed helps.
     """
-    if found.pending and found.kind == "daemon":
-        return f"; already written, and pending until {until(candidate.key(found.changes[0]), state)}"
-    later = deferred(found, most, state) if offered else None
-    if later is None or not later.changes[0].deferred.startswith("these "):
+    key = candidate.key(found.changes[0])
+    if found.pending and key:
+        return f"; already written, and pending until {until(key, state)}"
+    helps = offered and _bridge_waits(key, state) and running(state)
+    if not helps or deferred(found, most, state) is None:
         return ""
     return "; or --defer, which writes it and leaves it pending until they next stop and the daemon is started"
 

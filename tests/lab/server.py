@@ -51,6 +51,10 @@ class Server:
     def apply(self) -> str:
         """Apply the plan; the run's id."""
         self.run("apply", "plan.json", "--yes", code=2)
+        return self.last()
+
+    def last(self) -> str:
+        """The id of the last run."""
         return str(json.loads(self.run("history", "--format", "json", code=0))[-1]["run"])
 
     def cut_off(self, task: str, *words: str) -> None:
@@ -60,6 +64,11 @@ class Server:
     def daemon(self) -> str:
         """What tells the daemon that runs from others."""
         return self.host.run(["cat", "/run/docker.pid"]).stdout
+
+    def icc(self) -> str:
+        """What the bridge does: "true" or "false"."""
+        option = '{{index .Options "com.docker.network.bridge.enable_icc"}}'
+        return self.host.docker("network", "inspect", "bridge", "--format", option).stdout.strip()
 
     def running(self, name: str) -> bool:
         """Whether a container runs."""

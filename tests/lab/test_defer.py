@@ -23,18 +23,8 @@ def _configure(server: Server, text: str) -> None:
     server.host.docker("start", "one", "two")
 
 
-def _icc(server: Server) -> str:
-    """What the bridge does."""
-    option = '{{index .Options "com.docker.network.bridge.enable_icc"}}'
-    return server.host.docker("network", "inspect", "bridge", "--format", option).stdout.strip()
-
-
 def _audit(server: Server, code: int) -> str:
     return server.run("audit", "-i", server.inventory, "--baseline", "baseline.yaml", "--all", code=code)
-
-
-def _last(server: Server) -> str:
-    return str(json.loads(server.run("history", "--format", "json", code=0))[-1]["run"])
 
 
 def test_icc_waits_until_its_containers_stop(server: Server) -> None:
@@ -52,11 +42,11 @@ def test_icc_waits_until_its_containers_stop(server: Server) -> None:
 
     was = server.daemon(), server.host.container_pid("one"), server.host.container_pid("two")
     told = server.run("apply", "plan.json", "--yes", code=2)
-    run = _last(server)
+    run = server.last()
     assert "0 fixed, 1 pending activation, 0 not fixed" in told
     assert was == (server.daemon(), server.host.container_pid("one"), server.host.container_pid("two"))
     assert json.loads(server.host.read(CONFIG))["icc"] is False
-    assert _icc(server) == "true"
+    assert server.icc() == "true"
     assert "pending activation" in _audit(server, 2)
 
     assert "already written, and pending until these next stop" in server.plan("docker-icc", more=DEFER, code=0)
@@ -64,11 +54,11 @@ def test_icc_waits_until_its_containers_stop(server: Server) -> None:
     assert "No drift" in server.run("drift", "--once", *words, code=0)
 
     server.host.restart_docker()  # containers run on, and with them the bridge
-    assert _icc(server) == "true"
+    assert server.icc() == "true"
     assert "pending activation" in _audit(server, 2)
     server.host.docker("stop", "one", "two")
     server.host.restart_docker()
-    assert _icc(server) == "false"
+    assert server.icc() == "false"
     assert "pending activation" not in _audit(server, 0)
 
     daemon = server.daemon()
@@ -84,7 +74,7 @@ def test_only_what_was_deferred_is_pending(server: Server) -> None:
     server.plan("docker-userland-proxy", "docker-log-level", disruption="none", more=DEFER)
     daemon = server.daemon()
     assert "0 fixed, 1 pending activation, 0 not fixed" in server.run("apply", "plan.json", "--yes", code=2)
-    deferred = _last(server)
+    deferred = server.last()
     assert json.loads(server.host.read(RECORD))["pending"] == ["userland-proxy"]
     told = _audit(server, 2)
     assert told.count("pending activation") == 1
@@ -94,7 +84,7 @@ def test_only_what_was_deferred_is_pending(server: Server) -> None:
     assert "1 fixed, 0 pending activation, 0 not fixed" in server.run("apply", "plan.json", "--yes", code=2)
     assert json.loads(server.host.read(RECORD))["pending"] == ["userland-proxy"]
     assert "pending activation" in _audit(server, 2)
-    server.run("rollback", _last(server), code=2)
+    server.run("rollback", server.last(), code=2)
     assert (server.host.read(CONFIG), server.host.read(RECORD)) == written
 
     server.run("rollback", deferred, code=2)
@@ -109,10 +99,10 @@ def test_a_restart_for_others_expects_nothing_of_what_waits(server: Server) -> N
     pid = server.host.container_pid("one")
     server.plan("docker-icc", "docker-no-new-privileges", more=DEFER)
     assert "1 fixed, 1 pending activation, 0 not fixed" in server.run("apply", "plan.json", "--yes", code=2)
-    assert (server.host.container_pid("one"), _icc(server)) == (pid, "true")
+    assert (server.host.container_pid("one"), server.icc()) == (pid, "true")
     server.plan("docker-icc", "docker-no-new-privileges", disruption="recreate", more=DEFER)
     assert "1 fixed, 0 pending activation, 0 not fixed" in server.run("apply", "plan.json", "--yes", code=2)
-    assert _icc(server) == "false"
+    assert server.icc() == "false"
     assert server.running("one")
 
 
@@ -129,6 +119,6 @@ def test_a_boot_in_the_middle_takes_all_of_it_back(server: Server) -> None:
     server.host.wait_ready(180)
     assert processes.until(lambda: not server.host.exists(f"{GUARD}/current.json"), 180)
     assert server.host.read(CONFIG) == before
-    assert _icc(server) == "true"
+    assert server.icc() == "true"
     assert "no-new-privileges" not in server.host.docker("info", "--format", "{{.SecurityOptions}}").stdout
     assert processes.until(lambda: server.running("one"), 60)

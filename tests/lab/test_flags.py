@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Final
 
@@ -43,11 +42,6 @@ def _words(server: Server) -> list[str]:
     return server.host.read(f"/proc/{server.daemon()}/cmdline").split("\0")
 
 
-def _icc(server: Server) -> str:
-    (bridge,) = json.loads(server.host.docker("network", "inspect", "bridge").stdout)
-    return str(bridge["Options"]["com.docker.network.bridge.enable_icc"])
-
-
 def test_flags_are_changed_where_they_stand_and_given_back(server: Server) -> None:
     """The daemon runs by the edited files, all containers with it; a rollback gives back bytes, modes and times."""
     before = _look(server)
@@ -56,13 +50,13 @@ def test_flags_are_changed_where_they_stand_and_given_back(server: Server) -> No
     assert server.host.read(DROP_IN) == DROPPED.replace("--icc=true", "--icc=false")
     assert server.host.read(OPTIONS) == GIVEN.replace("proxy=true", "proxy=false")
     assert {"--icc=false", "--userland-proxy=false", "--mtu=1400"} <= set(_words(server))
-    assert _icc(server) == "false"
+    assert server.icc() == "false"
     assert not server.host.exists("/etc/docker/daemon.json")
 
     server.run("rollback", run, code=2)
     assert _look(server) == before
     assert {"--icc=true", "--userland-proxy=true", "--mtu=1400"} <= set(_words(server))
-    assert (_icc(server), server.running("one"), server.running("two")) == ("true", True, True)
+    assert (server.icc(), server.running("one"), server.running("two")) == ("true", True, True)
 
 
 def test_a_daemon_that_does_not_start_with_its_new_flags_gets_the_old_ones(server: Server) -> None:
@@ -75,4 +69,4 @@ def test_a_daemon_that_does_not_start_with_its_new_flags_gets_the_old_ones(serve
     assert "taken back" in told
     assert _look(server) == before
     assert "--icc=true" in _words(server)
-    assert (_icc(server), server.running("one"), server.running("two")) == ("true", True, True)
+    assert (server.icc(), server.running("one"), server.running("two")) == ("true", True, True)

@@ -81,6 +81,16 @@ def emitted(tmp_path_factory: pytest.TempPathFactory) -> Emitted:
     return Emitted(tree, saved.load(tree.folder / "plan.json"), project, done.stdout)
 
 
+def emit(tree: Tree, folder: Path, *controls: str) -> Path:
+    """The project of a plan for some controls on a tree."""
+    chosen, project = folder / "baseline.yaml", folder / "project"
+    chosen.write_text(json.dumps({"name": "x", "include": controls}), encoding="utf-8")
+    policy = ("--fix", "unsafe", "--max-disruption", "restart")
+    done = program("plan", "--root", tree.root, "--baseline", chosen, *policy, "--emit", project)
+    assert done.returncode == 2, done.stderr
+    return project
+
+
 def play(project: Path, *options: str) -> tuple[int, int, str]:
     """Run ansible-playbook on a project: its return code, the number of changed tasks, and what it said."""
     done = subprocess.run(
@@ -163,14 +173,10 @@ def test_a_file_that_was_changed_since_is_refused(tmp_path: Path) -> None:
     tree = Tree(tmp_path)
     tree.write(CONFIG, '{"icc": true, "log-opts": {"splunk-token": "' + SECRET + '"}}')
     tree.write(ENVIRONMENT, "DOCKER_CONTENT_TRUST=0\n")
-    chosen = tmp_path / "baseline.yaml"
-    chosen.write_text('{"name": "x", "include": ["docker-icc", "env-content-trust"]}', encoding="utf-8")
-    policy = ("--fix", "unsafe", "--max-disruption", "restart")
-    done = program("plan", "--root", tree.root, "--baseline", chosen, *policy, "--emit", tmp_path / "project")
-    assert done.returncode == 2, done.stderr
+    project = emit(tree, tmp_path, "docker-icc", "env-content-trust")
     tree.write(CONFIG, tree.read(CONFIG).replace(SECRET, "another-secret"))
     before = tree.snapshot()
-    rc, changed, said = play(tmp_path / "project")
+    rc, changed, said = play(project)
     assert (rc, changed) == (2, 0), said
     assert "The file has changed since the plan was made" in said
     assert before == tree.snapshot()
@@ -182,11 +188,7 @@ def test_what_somebody_writes_while_it_runs_is_not_overwritten(tmp_path: Path) -
     tree = Tree(tmp_path)
     tree.write(CONFIG, '{"icc": true}')
     tree.write(ENVIRONMENT, "DOCKER_CONTENT_TRUST=0\n")
-    chosen, project = tmp_path / "baseline.yaml", tmp_path / "project"
-    chosen.write_text('{"name": "x", "include": ["docker-icc", "env-content-trust"]}', encoding="utf-8")
-    policy = ("--fix", "unsafe", "--max-disruption", "restart")
-    done = program("plan", "--root", tree.root, "--baseline", chosen, *policy, "--emit", project)
-    assert done.returncode == 2, done.stderr
+    project = emit(tree, tmp_path, "docker-icc", "env-content-trust")
     text = (project / "playbook.yml").read_text(encoding="utf-8")
     edit = "- ansible.builtin.shell: echo mine > " + str(tree.path(CONFIG))
     task = "        - name: Write the files\n"
@@ -202,11 +204,7 @@ def test_a_plan_is_for_one_host_and_one_use_and_a_time(tmp_path: Path) -> None:
     tree = Tree(tmp_path)
     tree.write("/etc/machine-id", "1" * 32)
     tree.write(CONFIG, '{"icc": true}')
-    chosen, project = tmp_path / "baseline.yaml", tmp_path / "project"
-    chosen.write_text('{"name": "x", "include": ["docker-icc"]}', encoding="utf-8")
-    policy = ("--fix", "unsafe", "--max-disruption", "restart")
-    done = program("plan", "--root", tree.root, "--baseline", chosen, *policy, "--emit", project)
-    assert done.returncode == 2, done.stderr
+    project = emit(tree, tmp_path, "docker-icc")
     variables = project / "host_vars/localhost.yml"
     text = variables.read_text(encoding="utf-8")
 
