@@ -980,6 +980,9 @@ def problems(
         if not state["Running"]:
             again = state["StartedAt"] != was["started"]
             ended = not state["ExitCode"] and not state.get("OOMKilled") and (again or not restarted)
+            policy = (one["HostConfig"].get("RestartPolicy") or {}).get("Name")
+            if restarted and policy in ("always", "unless-stopped"):  # a daemon that died has the next one stop it
+                ended = False
             if not ended:  # not by itself
                 found.append("container %s ran before and is %s" % (name, state["Status"]))
             continue
@@ -2574,8 +2577,10 @@ def _take_up(run: Run, request: Document, engine: Engine) -> None:
         engine.restart(activation["reload_units"])
         run.note("restart", "did")
         undrain(run, engine)
-        start(run, engine, [*(one for one in activation["start"] if one in known), *new])
-        pause(run, engine, known)
+        failed = start(run, engine, [*(one for one in activation["start"] if one in known), *new])
+        failed += pause(run, engine, known)
+        if failed:  # the proof does not tell all of them: one that was stopped and ended with 0 looks done
+            raise GuardError("; ".join(failed))
         return
     _write_down(request)
 

@@ -140,8 +140,10 @@ def _take_up(run: Run, request: Document, engine: Engine) -> None:
         engine.restart(activation["reload_units"])
         run.note("restart", "did")
         undrain(run, engine)
-        start(run, engine, [*(one for one in activation["start"] if one in known), *new])
-        pause(run, engine, known)
+        failed = start(run, engine, [*(one for one in activation["start"] if one in known), *new])
+        failed += pause(run, engine, known)
+        if failed:  # the proof does not tell all of them: one that was stopped and ended with 0 looks done
+            raise GuardError("; ".join(failed))
         return
     _write_down(request)
 

@@ -187,6 +187,9 @@ def problems(
         if not state["Running"]:
             again = state["StartedAt"] != was["started"]
             ended = not state["ExitCode"] and not state.get("OOMKilled") and (again or not restarted)
+            policy = (one["HostConfig"].get("RestartPolicy") or {}).get("Name")
+            if restarted and policy in ("always", "unless-stopped"):  # a daemon that died has the next one stop it
+                ended = False
             if not ended:  # not by itself
                 found.append("container %s ran before and is %s" % (name, state["Status"]))
             continue

@@ -10,15 +10,24 @@ from tests.chaos import configs
 from tests.chaos.__main__ import faults
 from tests.chaos.agenda import Agenda
 from tests.chaos.fleet import RELOAD_FIRST, STOP_FIRST
+from tests.chaos.strikes import ALONE, EVERYWHERE
+from tests.lab.lab import NEWEST_SETTLED
 from tests.lab.recipe import GENERATIONS
 
 pytestmark = pytest.mark.lab
 
 
-def test_faults_at_random_moments_are_survived(lab_machine: None, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kinds", "generations", "wanted"),
+    [(ALONE, [*GENERATIONS, NEWEST_SETTLED], len(ALONE)), (EVERYWHERE, [NEWEST_SETTLED], len(EVERYWHERE))],
+    ids=["hosts", "control"],
+)
+def test_faults_at_random_moments_are_survived(
+    lab_machine: None, tmp_path: Path, kinds: tuple[str, ...], generations: list[str], wanted: int
+) -> None:
     """Every host is wholly before or wholly after, its daemon runs, no container is lost, and a rollback finishes."""
-    verdicts = faults(tmp_path / "faults", Agenda(seed=7, wanted=8), [*GENERATIONS, *GENERATIONS], RELOAD_FIRST)
-    assert len(verdicts) >= 8
+    verdicts = faults(tmp_path / "faults", Agenda(7, wanted, kinds=kinds), generations, RELOAD_FIRST)
+    assert len(verdicts) >= wanted
     assert [(one.kind, one.moment, one.problems) for one in verdicts if not one.survived] == []
 
 

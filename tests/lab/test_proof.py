@@ -36,6 +36,22 @@ def test_a_container_that_the_engine_started_again_fails_the_run(server: Server)
     assert not server.host.exists(CONFIG)
 
 
+def test_a_container_that_its_policy_keeps_alive_has_not_ended_by_itself(server: Server) -> None:
+    """Without live-restore a daemon that dies has the next one stop what it finds, which may end with 0."""
+    serve = ("sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.2; done")
+    server.host.run_container("kept", "--restart", "unless-stopped", command=serve)
+    server.plan("docker-no-new-privileges")
+    server.cut_off("Prove that what worked")
+    assert processes.until(lambda: '"activate", "state": "did"' in server.host.read(server.journal()), 60)
+    server.host.docker("stop", "kept")
+    state: Any = server.host.inspect("kept")["State"]
+    assert state["ExitCode"] == 0
+    told = server.run("apply", "plan.json", "--yes", "--resume", code=1)
+    assert "container kept ran before and is exited" in told
+    assert server.running("kept")
+    assert not server.host.exists(CONFIG)
+
+
 def test_what_was_paused_is_paused_again(server: Server) -> None:
     """A plain restart ends it, and so does the way back; what was not paused runs."""
     server.host.run_container("always", "--restart", "always")
