@@ -169,12 +169,12 @@ class Campaign:
         return hits if strikes.strike(strike, host, self.fleet, process) else {}
 
     def _alone(self, strike: Strike, host: Host, process: subprocess.Popen[bytes], hits: dict[str, Hit]) -> None:
-        """Strike one host; a guard that confirms does not see any more that dockerd dies, and brings nothing back."""
+        """Strike one host; a guard that confirms does not see any more what ends containers, and brings nothing back."""
         strikes.pause(strike.delay)
         guarded = self.fleet.is_open(host.name)
         if strikes.strike(strike, host, self.fleet, process):
             confirming = CONFIRMING in Passed(self.fleet).of(host.name)
-            guarded = guarded and not (confirming and strike.kind == "dockerd")
+            guarded = guarded and not (confirming and strike.kind in ("dockerd", "reboot"))
             cost = NOTHING if guarded else self.fleet.scenario.lost_unguarded(strike.kind, confirming)
             hits[host.name] = Hit(strike.kind, (strike.moment,), strike.delay, cost)
 
