@@ -169,7 +169,7 @@ class Campaign:
         return hits if strikes.strike(strike, host, self.fleet, process) else {}
 
     def _alone(self, strike: Strike, host: Host, process: subprocess.Popen[bytes], hits: dict[str, Hit]) -> None:
-        """Strike one host; a guard that confirms does not see any more what ends containers, and brings nothing back."""
+        """Strike one host; a guard that confirms no longer sees what ends containers, and brings nothing back."""
         strikes.pause(strike.delay)
         guarded = self.fleet.is_open(host.name)
         if strikes.strike(strike, host, self.fleet, process):
