@@ -79,9 +79,11 @@ def put_file(path: str, data: bytes, like: dict[str, Any], mtime: int | None = N
             os.fsync(descriptor)
         os.rename(name, path)
         sync(os.path.dirname(path))
-    except BaseException:
+    except BaseException as error:
         if os.path.lexists(name):
             os.unlink(name)
+        if isinstance(error, OSError):
+            error.filename = path  # a write tells none
         raise
 
 
@@ -370,15 +372,17 @@ class Run:
         """A line of the journal: what will be done (will), or was done (did); on disk when this returns."""
         line = json.dumps(dict({"at": round(time.time(), 3), "step": step, "state": state}, **more)) + "\n"
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(self.file("journal.jsonl"), flags, 0o600)
+        path = self.file("journal.jsonl")
+        descriptor = os.open(path, flags, 0o600)
         size = os.fstat(descriptor).st_size
         try:
             left = line.encode()
             while left:
                 left = left[os.write(descriptor, left) :]
             os.fsync(descriptor)
-        except OSError:
+        except OSError as error:
             os.ftruncate(descriptor, size)  # of a full disk: half a line would spoil the next one
+            error.filename = path  # a write tells none
             raise
         finally:
             os.close(descriptor)
@@ -2399,7 +2403,7 @@ def _keep(run: Run, request: Document, seen: Document, engine: Engine) -> None:
     involved = bool(names or request["recreates"] or activation["action"] != "none" or activation["deferred"])
     info = engine.wait(20) if involved else None
     if involved and info is None:
-        raise GuardError("the daemon does not answer: " + engine.docker("info")[2])
+        raise GuardError("the daemon does not answer: " + (engine.docker("info")[2] or "not within 20 seconds"))
     found = engine.containers(names) if names else {}
     keys = ["Memory", "MemorySwap", "CpuShares", "PidsLimit", "RestartPolicy"]
     info = info or {}

@@ -178,7 +178,7 @@ def _keep(run: Run, request: Document, seen: Document, engine: Engine) -> None:
     involved = bool(names or request["recreates"] or activation["action"] != "none" or activation["deferred"])
     info = engine.wait(20) if involved else None
     if involved and info is None:
-        raise GuardError("the daemon does not answer: " + engine.docker("info")[2])
+        raise GuardError("the daemon does not answer: " + (engine.docker("info")[2] or "not within 20 seconds"))
     found = engine.containers(names) if names else {}
     keys = ["Memory", "MemorySwap", "CpuShares", "PidsLimit", "RestartPolicy"]
     info = info or {}

@@ -66,9 +66,11 @@ def put_file(path: str, data: bytes, like: dict[str, Any], mtime: int | None = N
             os.fsync(descriptor)
         os.rename(name, path)
         sync(os.path.dirname(path))
-    except BaseException:
+    except BaseException as error:
         if os.path.lexists(name):
             os.unlink(name)
+        if isinstance(error, OSError):
+            error.filename = path  # a write tells none
         raise
 
 

@@ -174,15 +174,17 @@ class Run:
         """A line of the journal: what will be done (will), or was done (did); on disk when this returns."""
         line = json.dumps(dict({"at": round(time.time(), 3), "step": step, "state": state}, **more)) + "\n"
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(self.file("journal.jsonl"), flags, 0o600)
+        path = self.file("journal.jsonl")
+        descriptor = os.open(path, flags, 0o600)
         size = os.fstat(descriptor).st_size
         try:
             left = line.encode()
             while left:
                 left = left[os.write(descriptor, left) :]
             os.fsync(descriptor)
-        except OSError:
+        except OSError as error:
             os.ftruncate(descriptor, size)  # of a full disk: half a line would spoil the next one
+            error.filename = path  # a write tells none
             raise
         finally:
             os.close(descriptor)

@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -717,6 +718,24 @@ def test_nothing_is_changed_where_a_boot_cannot_be_armed(
     assert tree.open is None
     assert [list(file.parent.iterdir()) for file in boots] == [[], []]
     assert tree.was == tree.look()
+
+
+def test_a_write_that_fails_says_of_which_file(tmp_path: Path) -> None:
+    """A limit of the kernel's stands for a full disk; nothing stays of what was begun."""
+    run = store.Run(str(tmp_path), "run")
+    run.note("begin", "will")
+    journal = tmp_path / "journal.jsonl"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (journal.stat().st_size, hard))
+    try:
+        with pytest.raises(OSError, match=str(journal)):
+            run.note("begin", "did")
+        with pytest.raises(OSError, match=str(tmp_path / "kept")):
+            files.write_file(str(tmp_path / "kept"), b"x" * 1000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [one["state"] for one in run.journal()] == ["will"]
+    assert list(tmp_path.iterdir()) == [journal]
 
 
 def test_a_host_on_which_a_boot_ends_the_switch_says_so(tree: Tree, boots: tuple[Path, Path]) -> None:
