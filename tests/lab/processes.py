@@ -55,6 +55,17 @@ def in_namespace(kind: str, identity: tuple[int, int]) -> list[Process]:
     return [process for pid in inside if (process := Process.of(pid))]
 
 
+def that_were_given(path: str) -> list[Process]:
+    """The processes with a word in their command line that begins like this path."""
+    found = []
+    for pid in everyone():
+        with suppress(OSError):
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            if any(word.startswith(path.encode()) for word in words) and (process := Process.of(pid)):
+                found.append(process)
+    return found
+
+
 def end_all(found: list[Process]) -> bool:
     """Kill these; True when none of them lived any more."""
     living = [process for process in found if process.alive()]

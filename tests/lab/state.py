@@ -156,6 +156,9 @@ def _take_away(state: LabState) -> None:
     for group in cgroups.groups(state.name):
         cgroups.remove(group)
     _end_namespace(state.netns)
+    # a worker of an ansible that was killed waits for it forever
+    inventory = str(state.directory / "inventory")
+    processes.until(lambda: processes.end_all(processes.that_were_given(inventory)), timeout=10)
     if state.directory.is_dir():
         shutil.rmtree(state.directory)
 

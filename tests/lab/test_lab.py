@@ -190,10 +190,12 @@ def test_down_leaves_nothing(lab_machine: None) -> None:
         lab.host_group([("one", "26.1"), ("two", "20.10")])
         lab.hosts[0].run_container("boss", "--privileged", "--restart", "always")
         assert ansible("all", "-i", lab.inventory(), "-m", "ping").returncode == 0  # leaves a connection open
+        stays = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", lab.inventory()])
         had = Belongings(lab)
         assert had.left()
         assert outside() <= before, "all is inside the lab, also while it runs"
     assert had.left() == []
+    assert stays.wait(10) == -signal.SIGKILL, "as a worker of an ansible that was killed"
     assert outside() <= before
     assert lab.name not in state.names()
     lab.down()  # once more does no harm
