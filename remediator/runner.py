@@ -20,6 +20,7 @@ from .errors import ApplyError
 from .model import Model
 
 _ENVIRONMENT: Final = ("HOME", "LANG", "LC_ALL", "PATH", "TERM", "TMPDIR", "USER", "SSH_AUTH_SOCK", "DOCKER_HOST")
+SILENCE: Final = 3600  # seconds: an ansible that says nothing for so long waits for a worker of its own that died
 
 
 class TaskResult(Model, frozen=True):
@@ -133,7 +134,8 @@ def run(
     """Run a playbook of a project that `write_project` writes into a directory.
 
     With `check` as `--check --diff`. `inventory` is what ansible's -i takes, by default the project's own
-    inventory.json; `limit` a host pattern. Raises ApplyError where ansible cannot be started.
+    inventory.json; `limit` a host pattern. An ansible that is silent for SILENCE is ended; the status of the run is
+    `timeout` then. Raises ApplyError where ansible cannot be started.
     """
     import ansible_runner
 
@@ -159,6 +161,7 @@ def run(
                 playbook=playbook,
                 cmdline=shlex.join(words),
                 quiet=True,
+                settings={"idle_timeout": SILENCE},
                 event_handler=handle,
             )
             kept = _environment(os.environ.copy())

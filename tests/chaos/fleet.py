@@ -161,7 +161,10 @@ class Fleet:
         return self.work / f"ansible{self.round}.log"
 
     def environment(self) -> dict[str, str]:
-        own = {"REMEDIATOR_STATE": str(self.state), "ANSIBLE_LOG_PATH": str(self.log), "ANSIBLE_FORKS": "12"}
+        temporary = self.work / "tmp"  # what is killed leaves its files
+        temporary.mkdir(exist_ok=True)
+        own = {"TMPDIR": str(temporary), "REMEDIATOR_STATE": str(self.state)}
+        own |= {"ANSIBLE_LOG_PATH": str(self.log), "ANSIBLE_FORKS": "12"}
         own["ANSIBLE_SHOW_PER_HOST_START"] = "true"  # moments are a host's own
         # a host that is hit does not hold the others up; and one that is gone is not waited for so long
         return {**os.environ, **own, "ANSIBLE_STRATEGY": "free", "ANSIBLE_TIMEOUT": "30"}

@@ -172,7 +172,8 @@ def test_killed_run_is_finished(engines: ENGINES, tmp_path: Path, daemon_only: t
     before = host.read(CONFIG)
     argv = [sys.executable, "-m", "remediator", "apply", str(plan), "--yes"]
     enter = ["nsenter", "--target", str(host.pid), "--mount", "--net", "--pid", "--cgroup", "--uts"]
-    run = subprocess.Popen([*enter, *argv], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    own = {**os.environ, "TMPDIR": str(tmp_path)}  # what is killed leaves its files
+    run = subprocess.Popen([*enter, *argv], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=own)
     deadline = time.monotonic() + 60
     while host.read(CONFIG) == before:
         assert run.poll() is None, "the run ended without a change"

@@ -45,4 +45,6 @@ def cut_off(state: Path, task: str, *words: str | Path, folder: Path, later: flo
 
 def _environment(state: Path) -> dict[str, str]:
     known = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
-    return {**known, "LANG": "C.UTF-8", "REMEDIATOR_STATE": str(state)}
+    temporary = state.parent / "tmp"  # one that is killed leaves its files
+    temporary.mkdir(parents=True, exist_ok=True)
+    return {**known, "LANG": "C.UTF-8", "TMPDIR": str(temporary), "REMEDIATOR_STATE": str(state)}
