@@ -15,11 +15,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.chaos import campaign, configs, strikes
+from tests.chaos import configs, strikes
 from tests.chaos.agenda import Agenda
 from tests.chaos.bad import CONFIGS
-from tests.chaos.campaign import Campaign, Verdict
+from tests.chaos.campaign import Campaign
 from tests.chaos.fleet import SCENARIOS, Fleet, Scenario, boot
+from tests.chaos.verdict import Verdict, journal_lines, save
 from tests.lab.lab import Lab
 from tests.lab.machine import lab_unavailable_reason
 from tests.lab.recipe import GENERATIONS
@@ -111,7 +112,7 @@ def faults(work: Path, agenda: Agenda, generations: list[str], scenario: Scenari
         while not agenda.ended():
             planned = agenda.more({name: host.generation for name, host in fleet.hosts.items()})
             found += one.round(planned, resume=chance.random() < 0.5)
-            campaign.save(work / "verdicts.json", found)
+            save(work / "verdicts.json", found)
             fleet.say(f"{agenda.count} faults; of {len(found)} here, {sum(one.survived for one in found)} survived")
             if fleet.broken:
                 _replace(lab, fleet)
@@ -152,7 +153,7 @@ def told_faults(scenario: str, verdicts: list[Verdict], agenda: Agenda) -> None:
     for verdict in verdicts:
         if not verdict.survived:
             print(f"FAILED {verdict.kind} at {verdict.moment} on {verdict.host}: {'; '.join(verdict.problems)}")
-            print(campaign.journal_lines(verdict))
+            print(journal_lines(verdict))
 
 
 def _survived(verdicts: list[Verdict]) -> str:

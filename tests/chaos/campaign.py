@@ -7,8 +7,7 @@ import json
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 from tests.chaos import fleet as fleets
 from tests.chaos import picture, strikes
@@ -17,16 +16,13 @@ from tests.chaos.fleet import SHORTEST, Fleet
 from tests.chaos.moments import Moment, Passed
 from tests.chaos.picture import Picture, differences
 from tests.chaos.strikes import Strike
+from tests.chaos.verdict import Verdict, judge_resume
 from tests.lab import processes
 from tests.lab.host import Host
 
 PATIENCE = 420.0  # seconds until a host has to have settled, on a busy machine
 NOTHING: frozenset[str] = frozenset()
 CONFIRMING = Moment("journal", "confirm will", 1)  # noted after the guard's last look at the containers
-# what a host says that refuses to go on: it has gone back or does so, or the plan is not for what it then is, since a
-# limit that cannot be lifted stays on `once`
-REFUSALS = ("taken back", "has changed since it was made")
-BY_ITSELF = ("it was not confirmed within", "the host was started anew")  # why a host goes back with nobody's help
 
 
 @dataclass(frozen=True)
@@ -44,27 +40,6 @@ class Hit:
 
     def __str__(self) -> str:
         return " and ".join(map(str, self.moments)) + (f" +{self.delay}s" if self.delay else "")
-
-
-@dataclass
-class Verdict:
-    """What became of one fault; one strike at the control machine is a fault to each host whose apply it cuts."""
-
-    kind: str
-    generation: str
-    host: str
-    moment: str
-    hit: bool
-    strike: str = ""  # a name for what was done, the same for all hosts that it has hit
-    state: str = ""  # before or after
-    resumed: str = ""  # done, or why not; "" where it was not tried
-    problems: list[str] = field(default_factory=list)
-    journals: dict[str, str] = field(default_factory=dict)
-    daemon: str = ""  # what the daemon of a host said that did not survive
-
-    @property
-    def survived(self) -> bool:
-        return not self.problems
 
 
 class Campaign:
@@ -229,6 +204,8 @@ class Campaign:
         receipt = one.receipt()
         if not receipt or all(host["ok"] for host in receipt["hosts"]):
             return
+        for host in receipt["hosts"]:
+            verdicts[host["host"]["name"]].taken_back = bool(host.get("undone"))
         environment = one.environment()
         done = subprocess.run(
             one.apply("--resume"), capture_output=True, text=True, env=environment, cwd=one.work, check=False
@@ -267,33 +244,8 @@ class Campaign:
             self.fleet.broken.append(name)
 
 
-def judge_resume(verdict: Verdict) -> None:
-    """A run that only lost its control machine is done by a resume, unless the host goes back by itself before.
-
-    It has to say so, and to be as before in the end; how its last way back began stands in its journals. A run that
-    failed as it was resumed was taken back as well, but not by itself.
-    """
-    if verdict.kind not in strikes.EVERYWHERE or verdict.resumed in ("", "done"):
-        return
-    lines = [json.loads(line) for _, text in sorted(verdict.journals.items()) for line in text.splitlines()]
-    reasons = [line["reason"] for line in lines if (line["step"], line["state"]) == ("undo", "will")]
-    by_itself = bool(reasons) and reasons[-1].startswith(BY_ITSELF)
-    if not (by_itself and verdict.state == "before" and any(one in verdict.resumed for one in REFUSALS)):
-        verdict.problems.append(f"not resumed: {verdict.resumed} [ways back: {'; '.join(reasons) or 'none'}]")
-
-
 def _longest_wait(seen: Picture) -> float:
     """How long the guard of an undisturbed apply had to wait for its control machine, in seconds."""
     times = [json.loads(line) for text in seen.runs.values() for line in text.splitlines()]
     pairs = itertools.pairwise(times)
     return max((after["at"] - before["at"] for before, after in pairs if before["state"] == "did"), default=0.0)
-
-
-def journal_lines(verdict: Verdict) -> str:
-    """The journals of a verdict, to reproduce what was seen."""
-    return "\n".join(f"{run}\n{text}" for run, text in verdict.journals.items())
-
-
-def save(path: Path, verdicts: list[Verdict]) -> None:
-    """Keep all that was seen."""
-    path.write_text(json.dumps([vars(one) for one in verdicts], indent=1))

@@ -8,9 +8,9 @@ import pytest
 
 from tests.chaos.__main__ import summary
 from tests.chaos.agenda import TRIES, Agenda
-from tests.chaos.campaign import Verdict, judge_resume
 from tests.chaos.moments import Moment
 from tests.chaos.strikes import ALONE, EVERYWHERE, KINDS
+from tests.chaos.verdict import ASKED, Verdict, judge_resume
 
 MOMENTS = [Moment("journal", f"step {number}", 1) for number in range(10)]
 HOSTS = {"one": "20.10", "two": "28.5", "three": "28.5"}
@@ -69,6 +69,7 @@ TIME_OVER = "it was not confirmed within 20 seconds"
         ("control", f"run 1 was taken back: {TIME_OVER}", "before", TIME_OVER, True),
         ("ansible", "the plan is stale: once has changed since it was made", "before", TIME_OVER, True),
         ("ansible", "the plan is stale: once has changed since it was made", "before", "", False),
+        ("ansible", "the plan is stale: once has changed since it was made", "before", ASKED, False),
         ("control", "docker stop: no. The run was taken back.", "before", "docker stop: no", False),
         ("control", f"run 1 is being taken back: {TIME_OVER}", "after", TIME_OVER, False),
         ("control", "unreachable", "before", TIME_OVER, False),
@@ -80,5 +81,18 @@ def test_a_resume_is_refused_only_by_a_host_that_goes_back_by_itself(
 ) -> None:
     journal = f'{{"step": "undo", "state": "will", "reason": "{reason}"}}' if reason else ""
     verdict = Verdict(kind, "28.5", "one", "", True, state=state, resumed=resumed, journals={"1": journal})
+    judge_resume(verdict)
+    assert verdict.survived is good
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "good"), [("before", ASKED, True), ("half", ASKED, False), ("before", "docker stop: no", False)]
+)
+def test_a_resume_may_be_refused_where_the_apply_took_back_what_its_ansible_left(
+    state: str, reason: str, good: bool
+) -> None:
+    journal = f'{{"step": "undo", "state": "will", "reason": "{reason}"}}'
+    stale = "the plan is stale: once has changed since it was made"
+    verdict = Verdict("ansible", "28.5", "one", "", True, "", state, True, stale, journals={"1": journal})
     judge_resume(verdict)
     assert verdict.survived is good
