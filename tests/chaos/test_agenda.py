@@ -60,6 +60,16 @@ def test_a_strike_at_the_control_machine_is_a_fault_to_each_host_and_counted_onc
 
 
 TIME_OVER = "it was not confirmed within 20 seconds"
+STALE = "the plan is stale: once has changed since it was made"
+
+
+def survived(kind: str, resumed: str, state: str, reason: str, taken_back: bool = False) -> bool:
+    """Whether a fault counts as survived after a resume, where `reason` is why the host went back last."""
+    journal = f'{{"step": "undo", "state": "will", "reason": "{reason}"}}' if reason else ""
+    verdict = Verdict(kind, "28.5", "one", "", True, state=state, resumed=resumed, journals={"1": journal})
+    verdict.taken_back = taken_back
+    judge_resume(verdict)
+    return verdict.survived
 
 
 @pytest.mark.parametrize(
@@ -67,9 +77,9 @@ TIME_OVER = "it was not confirmed within 20 seconds"
     [
         ("control", "done", "after", "", True),
         ("control", f"run 1 was taken back: {TIME_OVER}", "before", TIME_OVER, True),
-        ("ansible", "the plan is stale: once has changed since it was made", "before", TIME_OVER, True),
-        ("ansible", "the plan is stale: once has changed since it was made", "before", "", False),
-        ("ansible", "the plan is stale: once has changed since it was made", "before", ASKED, False),
+        ("ansible", STALE, "before", TIME_OVER, True),
+        ("ansible", STALE, "before", "", False),
+        ("ansible", STALE, "before", ASKED, False),
         ("control", "docker stop: no. The run was taken back.", "before", "docker stop: no", False),
         ("control", f"run 1 is being taken back: {TIME_OVER}", "after", TIME_OVER, False),
         ("control", "unreachable", "before", TIME_OVER, False),
@@ -79,10 +89,7 @@ TIME_OVER = "it was not confirmed within 20 seconds"
 def test_a_resume_is_refused_only_by_a_host_that_goes_back_by_itself(
     kind: str, resumed: str, state: str, reason: str, good: bool
 ) -> None:
-    journal = f'{{"step": "undo", "state": "will", "reason": "{reason}"}}' if reason else ""
-    verdict = Verdict(kind, "28.5", "one", "", True, state=state, resumed=resumed, journals={"1": journal})
-    judge_resume(verdict)
-    assert verdict.survived is good
+    assert survived(kind, resumed, state, reason) is good
 
 
 @pytest.mark.parametrize(
@@ -91,8 +98,4 @@ def test_a_resume_is_refused_only_by_a_host_that_goes_back_by_itself(
 def test_a_resume_may_be_refused_where_the_apply_took_back_what_its_ansible_left(
     state: str, reason: str, good: bool
 ) -> None:
-    journal = f'{{"step": "undo", "state": "will", "reason": "{reason}"}}'
-    stale = "the plan is stale: once has changed since it was made"
-    verdict = Verdict("ansible", "28.5", "one", "", True, "", state, True, stale, journals={"1": journal})
-    judge_resume(verdict)
-    assert verdict.survived is good
+    assert survived("ansible", STALE, state, reason, taken_back=True) is good
